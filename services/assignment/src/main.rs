@@ -1,0 +1,2 @@
+//! The assignment processor.
+fn main() {}

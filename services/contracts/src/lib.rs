@@ -1,0 +1,1 @@
+//! Records, topics and geos: what crosses a service border.

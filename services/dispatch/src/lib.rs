@@ -1,0 +1,1 @@
+//! When to look for a driver, and which one: pure scheduling and matching.

@@ -1,0 +1,1 @@
+//! The lifecycle of an order as one total function.

@@ -1,0 +1,2 @@
+//! The notifier processor.
+fn main() {}

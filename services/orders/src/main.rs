@@ -1,0 +1,2 @@
+//! The orders processor.
+fn main() {}

@@ -1,0 +1,2 @@
+//! The payments processor.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The cycle: Kafka to PostgreSQL to Kafka, each message once.

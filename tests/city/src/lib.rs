@@ -1,0 +1,1 @@
+//! A city that lives: checkout, kitchens, drivers and their phones.

@@ -1,0 +1,1 @@
+//! The mock payment gateway: a real HTTP server with a ledger.

@@ -1,0 +1,1 @@
+//! What the tests on the real stack share: endpoints, waiting, a TCP proxy.

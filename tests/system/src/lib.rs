@@ -1,0 +1,1 @@
+//! Tests of the four processors together on the real stack.

@@ -1,0 +1,2 @@
+//! One command for everything a developer does.
+fn main() {}
