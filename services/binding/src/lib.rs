@@ -1,0 +1,1 @@
+//! Binds contracts to the runtime.
