@@ -1,2 +1,158 @@
-//! One command for everything a developer does.
-fn main() {}
+//! One command for everything a developer does: `cargo xtask <command>`.
+
+mod process;
+mod services;
+mod stack;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+
+use crate::stack::{
+    Options,
+    dir::StackDir,
+    ports::Wanted,
+    state::{Engine, State},
+};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about, disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// The local stack: Kafka, schema registry, PostgreSQL
+    #[command(subcommand)]
+    Stack(Stack),
+}
+
+#[derive(Subcommand)]
+enum Stack {
+    /// Start what does not run and wait until all of it answers
+    Up {
+        /// Kafka brokers [default: what the data on disk are for, else 1]
+        #[arg(long, value_parser = clap::value_parser!(u8).range(1..=3))]
+        brokers: Option<u8>,
+        /// Port of the first broker [default: a free one]
+        #[arg(long, env = "SWIFT_EATS_KAFKA_PORT")]
+        kafka_port: Option<u16>,
+        /// Port of the schema registry [default: a free one]
+        #[arg(long, env = "SWIFT_EATS_REGISTRY_PORT")]
+        registry_port: Option<u16>,
+        /// Port of PostgreSQL [default: a free one]
+        #[arg(long, env = "SWIFT_EATS_POSTGRES_PORT")]
+        postgres_port: Option<u16>,
+    },
+    /// What runs, where, in which version; fails when something is missing
+    Status {
+        /// As one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Stop everything, keep the data
+    Down,
+    /// Stop everything, delete the data, keep the downloads
+    Reset,
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Stack(command) => stack_command(command),
+    }
+}
+
+fn stack_command(command: Stack) -> Result<ExitCode> {
+    let dir = StackDir::from_env()?;
+    match command {
+        Stack::Up {
+            brokers,
+            kafka_port,
+            registry_port,
+            postgres_port,
+        } => {
+            let ports = Wanted {
+                kafka: kafka_port,
+                registry: registry_port,
+                postgres: postgres_port,
+            };
+            print(&stack::up(&dir, Options { brokers, ports })?);
+        }
+        Stack::Status { json } => {
+            let state = stack::status(&dir)?
+                .context("no stack runs: start it with `cargo xtask stack up`")?;
+            if json {
+                println!("{}", serde_json::to_string_pretty(&state)?);
+            } else {
+                print(&state);
+            }
+            if !state.dead().is_empty() {
+                eprintln!(
+                    "stack: not running: {}; `cargo xtask stack up` starts again what died",
+                    state.dead().join(", ")
+                );
+                return Ok(ExitCode::FAILURE);
+            }
+        }
+        Stack::Down => stack::down(&dir)?,
+        Stack::Reset => stack::reset(&dir)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print(state: &State) {
+    let java = state
+        .versions
+        .java
+        .map(|release| format!(", Java {release}"))
+        .unwrap_or_default();
+    println!(
+        "kafka     {}  (Apache Kafka {}{java})",
+        state.kafka, state.versions.kafka
+    );
+    println!(
+        "registry  {}  (Apicurio Registry {})",
+        state.registry, state.versions.registry
+    );
+    println!(
+        "postgres  {}  (PostgreSQL {})",
+        state.postgres, state.versions.postgres
+    );
+    for (name, service) in &state.services {
+        println!("{name:<9} {}  (pid {})", service.http, service.pid);
+    }
+    match state.engine {
+        Engine::Docker => println!("runs in   Docker, from compose.yaml"),
+        Engine::Local => {
+            let processes: Vec<String> = state
+                .processes
+                .iter()
+                .map(|(name, p)| {
+                    format!(
+                        "{name} {}",
+                        if p.is_alive() {
+                            p.pid.to_string()
+                        } else {
+                            "DEAD".to_owned()
+                        }
+                    )
+                })
+                .collect();
+            println!("pids      {}", processes.join(", "));
+        }
+    }
+}
