@@ -1,0 +1,54 @@
+//! Ids of what our processors emit: derived from what is emitted, so that a re-emission is recognisable as the same event.
+//!
+//! UUIDv5 over text that any language can build: `<order_id>/<order_version>/<record>/<attempt>`.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use crate::Geo;
+
+/// Namespace of all derived ids. Fixed for ever: changing it would make every re-emission a new event.
+const NAMESPACE: Uuid = Uuid::from_u128(0x6f1d_2c0a_9b53_4c8e_a7d4_53f1_1f7e_a7e5);
+
+/// Id of the `attempt`-th emission of a record about a version of an order. `record` is the record's name.
+pub fn event_id(order_id: Uuid, order_version: i32, record: &str, attempt: u32) -> Uuid {
+    let name = format!("{order_id}/{order_version}/{record}/{attempt}");
+    Uuid::new_v5(&NAMESPACE, name.as_bytes())
+}
+
+/// Id of a geo's tick: `<geo>/<ticked_at in microseconds>`.
+pub fn tick_id(geo: &Geo, ticked_at: DateTime<Utc>) -> Uuid {
+    let name = format!("{geo}/{}", ticked_at.timestamp_micros());
+    Uuid::new_v5(&NAMESPACE, name.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_derived_id_never_changes() {
+        let order = Uuid::from_u128(7);
+        assert_eq!(
+            event_id(order, 3, "OrderConfirmed", 1).to_string(),
+            Uuid::new_v5(
+                &NAMESPACE,
+                b"00000000-0000-0000-0000-000000000007/3/OrderConfirmed/1"
+            )
+            .to_string()
+        );
+    }
+
+    #[test]
+    fn each_part_of_the_identity_makes_another_id() {
+        let ids = [
+            event_id(Uuid::from_u128(7), 3, "OrderConfirmed", 1),
+            event_id(Uuid::from_u128(8), 3, "OrderConfirmed", 1),
+            event_id(Uuid::from_u128(7), 4, "OrderConfirmed", 1),
+            event_id(Uuid::from_u128(7), 3, "OrderRejected", 1),
+            event_id(Uuid::from_u128(7), 3, "OrderConfirmed", 2),
+        ];
+        let distinct: std::collections::BTreeSet<_> = ids.iter().collect();
+        assert_eq!(distinct.len(), ids.len());
+    }
+}
