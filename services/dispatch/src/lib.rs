@@ -1,1 +1,50 @@
 //! When to look for a driver, and which one: pure scheduling and matching.
+//!
+//! Time comes in as a value; there is no clock, no I/O, no randomness and no iteration in hash order, so
+//! the same inputs give the same decisions, bit for bit: live, in replay, in backtest and under property
+//! tests.
+//!
+//! A `Scheduler` holds one geo: requests that wait, drivers, trips. `Scheduler::apply` takes what
+//! happened, `Scheduler::next_due` says when to call `Scheduler::tick`, which commits due requests to
+//! drivers by the `Policy` in force.
+//!
+//! - `slack = (ready_at - now) - eta(nearest free driver)`: how long the driver would wait for the food.
+//! - A request is **due** once its slack is at most the tolerance; only then is it committed.
+
+mod audit;
+mod board;
+mod config;
+mod decision;
+mod driver;
+mod fleet;
+mod ids;
+mod input;
+mod point;
+mod policy;
+mod queue;
+mod request;
+mod rules;
+mod scheduler;
+mod snapshot;
+mod tick;
+mod time;
+mod travel;
+mod trip;
+
+pub use audit::{Audit, Check};
+pub use board::Board;
+pub use config::{Config, ConfigError};
+pub use decision::{Decision, Failure, FailureReason, Hold, Release, Tick, TripSlot};
+pub use driver::{DriverRecord, DriverStatus};
+pub use fleet::Candidate;
+pub use ids::{DriverId, OrderId, RestaurantId, TripId};
+pub use input::{Applied, Input};
+pub use point::{InvalidPoint, Place, Point};
+pub use policy::{Fifo, Policy, PolicyId, PolicySpec, SlackGreedy};
+pub use queue::{Due, Pending};
+pub use request::Request;
+pub use scheduler::{Gauges, Scheduler};
+pub use snapshot::Snapshot;
+pub use time::{At, Seconds};
+pub use travel::{Road, RoadConfig, RoadConfigError, TravelTime, WholeMinutes};
+pub use trip::{Assignment, Phase};

@@ -1,0 +1,287 @@
+//! The drivers of a geo, with a spatial index of those who could be asked.
+//!
+//! **Ping cost.** A ping moves one entry of the index: O(log drivers). The requests that count on that
+//! driver are not visited; his odometer advances, and only those whose reading it passes are woken.
+//! Each such wake-up was paid for by half of the request's remaining time (see `queue`), so a request
+//! is woken a logarithmic number of times in its life, however many pings there are.
+//!
+//! **Silence.** The index may hold drivers who fell silent; `drop_silent` removes them at the start of
+//! a tick. A driver is looked at once per location TTL, not once per ping.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rstar::{AABB, PointDistance, RTree, RTreeObject};
+
+use crate::driver::{Driver, Reading};
+use crate::ids::{DriverId, OrderId};
+use crate::point::Place;
+use crate::queue::Pending;
+use crate::rules::Rules;
+use crate::time::{At, Seconds};
+
+/// An entry of a spatial index: who or what is where.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Spot<T> {
+    pub place: Place,
+    pub who: T,
+}
+
+impl<T> RTreeObject for Spot<T> {
+    type Envelope = AABB<[f64; 3]>;
+    fn envelope(&self) -> Self::Envelope {
+        AABB::from_point(self.place.0)
+    }
+}
+
+impl<T> PointDistance for Spot<T> {
+    fn distance_2(&self, point: &[f64; 3]) -> f64 {
+        self.place.chord2(Place(*point))
+    }
+}
+
+/// A driver who could take a request now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Candidate {
+    pub driver_id: DriverId,
+    pub distance_m: f64,
+    pub eta: Seconds,
+}
+
+/// What a change of one driver means for requests.
+#[derive(Debug, Default)]
+pub(crate) struct Stir {
+    /// Requests that counted on him and must look again.
+    pub watchers: Vec<OrderId>,
+    /// Where he can be fetched from now, if he could not be before or stood elsewhere.
+    pub stands: Option<Place>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Fleet {
+    drivers: BTreeMap<DriverId, Driver>,
+    index: RTree<Spot<DriverId>>,
+    /// When to look whether an indexed driver has fallen silent.
+    hearings: BTreeSet<(At, DriverId)>,
+}
+
+impl Fleet {
+    pub fn get(&self, id: &DriverId) -> Option<&Driver> {
+        self.drivers.get(id)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Driver> {
+        self.drivers.values()
+    }
+
+    /// How many could be asked, silent ones not yet noticed included.
+    pub fn candidates(&self) -> usize {
+        self.index.size()
+    }
+
+    /// Changes what is known of a driver (an unknown one begins off duty) and brings the index in line.
+    pub fn update(
+        &mut self,
+        id: &DriverId,
+        rules: &Rules,
+        change: impl FnOnce(&mut Driver),
+    ) -> Stir {
+        let driver = self
+            .drivers
+            .entry(id.clone())
+            .or_insert_with(|| Driver::unknown(id.clone()));
+        change(driver);
+        let (before, after) = (driver.indexed, driver.available());
+        if before == after {
+            return Stir::default();
+        }
+        driver.indexed = after;
+        if let Some(place) = before {
+            self.index.remove(&Spot {
+                place,
+                who: id.clone(),
+            });
+        }
+        let Some(place) = after else {
+            let watchers = std::mem::take(&mut driver.watchers);
+            return Stir {
+                watchers: watchers.into_iter().map(|(_, order)| order).collect(),
+                stands: None,
+            };
+        };
+        self.index.insert(Spot {
+            place,
+            who: id.clone(),
+        });
+        if driver.hearing.is_none() {
+            let at = rules.heard_until(driver.seen_at);
+            driver.hearing = Some(at);
+            self.hearings.insert((at, id.clone()));
+        }
+        let watchers = before.map_or_else(Vec::new, |from| {
+            driver.odometer_m += rules.travel.distance_m(from, place);
+            overtaken(driver)
+        });
+        Stir {
+            watchers,
+            stands: Some(place),
+        }
+    }
+
+    /// Takes drivers out of the index who have been silent for longer than the TTL; those who counted on
+    /// them must look again.
+    pub fn drop_silent(&mut self, now: At, rules: &Rules) -> Vec<OrderId> {
+        let mut watchers = Vec::new();
+        while let Some((at, id)) = self.hearings.first().cloned()
+            && at < now
+        {
+            self.hearings.pop_first();
+            let Some(driver) = self.drivers.get_mut(&id) else {
+                continue;
+            };
+            driver.hearing = None;
+            let Some(place) = driver.indexed else {
+                continue;
+            };
+            let until = rules.heard_until(driver.seen_at);
+            if until >= now {
+                driver.hearing = Some(until);
+                self.hearings.insert((until, id));
+                continue;
+            }
+            driver.indexed = None;
+            watchers.extend(
+                std::mem::take(&mut driver.watchers)
+                    .into_iter()
+                    .map(|(_, order)| order),
+            );
+            self.index.remove(&Spot { place, who: id });
+        }
+        watchers
+    }
+
+    /// Lets a request sleep until the driver has moved beyond this reading of his odometer.
+    pub fn watch(&mut self, id: &DriverId, reading: Reading, order: OrderId) {
+        if let Some(driver) = self.drivers.get_mut(id) {
+            driver.watchers.insert((reading, order));
+        }
+    }
+
+    pub fn unwatch(&mut self, id: &DriverId, reading: Reading, order: OrderId) {
+        if let Some(driver) = self.drivers.get_mut(id) {
+            driver.watchers.remove(&(reading, order));
+        }
+    }
+
+    /// The nearest driver who may take the request now; of equally near ones the first by id.
+    ///
+    /// Nearest by distance is nearest by eta, because travel time never shrinks with distance.
+    pub fn nearest(
+        &self,
+        pending: &Pending,
+        now: At,
+        rules: &Rules,
+    ) -> Option<(Candidate, &Driver)> {
+        let mut best: Option<(f64, Candidate, &Driver)> = None;
+        for (spot, chord2) in self
+            .index
+            .nearest_neighbor_iter_with_distance_2(pending.pickup.0)
+        {
+            if let Some((nearest, candidate, _)) = &best
+                && (chord2 > *nearest || spot.who > candidate.driver_id)
+            {
+                if chord2 > *nearest {
+                    break;
+                }
+                continue;
+            }
+            let distance_m = rules.travel.distance_m(spot.place, pending.pickup);
+            if distance_m > pending.request.search_radius_m {
+                break;
+            }
+            let driver = &self.drivers[&spot.who];
+            let eta = rules.travel.seconds(distance_m, now);
+            if may_take(driver, pending, now, eta, rules) {
+                let driver_id = spot.who.clone();
+                best = Some((
+                    chord2,
+                    Candidate {
+                        driver_id,
+                        distance_m,
+                        eta,
+                    },
+                    driver,
+                ));
+            }
+        }
+        best.map(|(_, candidate, driver)| (candidate, driver))
+    }
+
+    /// Whether the driver, were he without a trip, could take the request now.
+    pub fn could_take(&self, id: &DriverId, pending: &Pending, now: At, rules: &Rules) -> bool {
+        let Some(driver) = self.drivers.get(id) else {
+            return false;
+        };
+        let Some((_, place)) = driver.position else {
+            return false;
+        };
+        let distance_m = rules.travel.distance_m(place, pending.pickup);
+        let eta = rules.travel.seconds(distance_m, now);
+        distance_m <= pending.request.search_radius_m && may_take(driver, pending, now, eta, rules)
+    }
+
+    /// The driver as a candidate for the request, if he may take it now.
+    pub fn candidate(
+        &self,
+        id: &DriverId,
+        pending: &Pending,
+        now: At,
+        rules: &Rules,
+    ) -> Option<Candidate> {
+        let driver = self.drivers.get(id)?;
+        let place = driver
+            .indexed
+            .filter(|_| rules.heard_until(driver.seen_at) >= now)?;
+        let distance_m = rules.travel.distance_m(place, pending.pickup);
+        let eta = rules.travel.seconds(distance_m, now);
+        (distance_m <= pending.request.search_radius_m
+            && may_take(driver, pending, now, eta, rules))
+        .then(|| Candidate {
+            driver_id: id.clone(),
+            distance_m,
+            eta,
+        })
+    }
+}
+
+/// Whether an available driver within the radius may take the request: not cooled down for it, and his
+/// shift lasts until the pickup.
+fn may_take(driver: &Driver, pending: &Pending, now: At, eta: Seconds, rules: &Rules) -> bool {
+    let cooled = pending
+        .request
+        .cooled
+        .get(&driver.id)
+        .is_some_and(|until| *until > now);
+    !cooled
+        && driver
+            .shift_end
+            .is_none_or(|end| pickup_at(pending, now, eta, rules) <= end)
+}
+
+/// When a driver who leaves now would have the food: at the counter half the service after arriving.
+pub(crate) fn pickup_at(pending: &Pending, now: At, eta: Seconds, rules: &Rules) -> At {
+    now.plus(rules.to_counter(eta))
+        .max(pending.request.ready_at)
+}
+
+/// Removes and returns the watchers whose reading the odometer has passed.
+fn overtaken(driver: &mut Driver) -> Vec<OrderId> {
+    let now = Reading::of(driver.odometer_m);
+    let mut woken = Vec::new();
+    while let Some(&(reading, order)) = driver.watchers.first()
+        && reading < now
+    {
+        driver.watchers.pop_first();
+        woken.push(order);
+    }
+    woken
+}

@@ -1,0 +1,36 @@
+//! What stays the same from tick to tick: settings, travel times, and the policy's reading of the tolerance.
+
+use std::sync::Arc;
+
+use crate::config::Config;
+use crate::point::Place;
+use crate::time::{At, Seconds};
+use crate::travel::TravelTime;
+
+#[derive(Debug, Clone)]
+pub(crate) struct Rules {
+    pub config: Config,
+    pub travel: Arc<dyn TravelTime>,
+    /// Slack at which a request is due, as the policy in force has it.
+    pub tolerance: Seconds,
+}
+
+impl Rules {
+    pub fn tick(&self) -> Seconds {
+        Seconds(self.config.tick_s)
+    }
+
+    pub fn eta(&self, from: Place, to: Place, at: At) -> Seconds {
+        self.travel.eta(from, to, at)
+    }
+
+    /// The last instant at which a position seen at `seen_at` still counts.
+    pub fn heard_until(&self, seen_at: At) -> At {
+        seen_at.plus(Seconds(self.config.location_ttl_s))
+    }
+
+    /// From a driver's setting out to his having the food, if it is ready: at the counter half the service after arriving.
+    pub fn to_counter(&self, eta: Seconds) -> Seconds {
+        eta + Seconds(self.config.pickup_service_s / 2.0)
+    }
+}

@@ -1,0 +1,378 @@
+//! The scheduler of one geo: takes inputs, says when it wants a tick.
+//!
+//! State changes by inputs and by ticks that decide something, by nothing else, so feeding the inputs
+//! again and ticking at the instants of the deciding ticks repeats every decision bit for bit. Input
+//! costs are logarithmic in drivers and pending requests (see `fleet` and `queue`).
+
+use std::sync::Arc;
+
+use crate::audit::Audit;
+use crate::config::Config;
+use crate::driver::{Driver, DriverStatus};
+use crate::fleet::{Fleet, Stir};
+use crate::ids::{DriverId, OrderId};
+use crate::input::{Applied, Input};
+use crate::point::Point;
+use crate::policy::{Policy, PolicyId};
+use crate::queue::Queue;
+use crate::request::Request;
+use crate::rules::Rules;
+use crate::snapshot::Snapshot;
+use crate::time::{At, Seconds};
+use crate::travel::TravelTime;
+use crate::trip::{Assignment, Phase, Remainder, Trips};
+
+#[derive(Debug)]
+pub struct Scheduler {
+    pub(crate) rules: Rules,
+    pub(crate) policy: Arc<dyn Policy>,
+    pub(crate) fleet: Fleet,
+    pub(crate) queue: Queue,
+    pub(crate) trips: Trips,
+    pub(crate) audit: Audit,
+    /// Requests that came in, and those that left by withdrawal, delivery or failure.
+    pub(crate) entered: u64,
+    pub(crate) left: u64,
+    pub(crate) last_tick: At,
+}
+
+impl Scheduler {
+    /// An empty scheduler. The configuration is taken as checked.
+    pub fn new(config: Config, travel: Arc<dyn TravelTime>, policy: Arc<dyn Policy>) -> Scheduler {
+        let tolerance = policy.tolerance(Seconds(config.tolerance_s));
+        Scheduler {
+            rules: Rules {
+                config,
+                travel,
+                tolerance,
+            },
+            policy,
+            fleet: Fleet::default(),
+            queue: Queue::default(),
+            trips: Trips::default(),
+            audit: Audit::default(),
+            entered: 0,
+            left: 0,
+            last_tick: At::MIN,
+        }
+    }
+
+    /// A scheduler as its tables have it; the pings of the last location TTL are for the caller to feed.
+    pub fn restore(
+        config: Config,
+        travel: Arc<dyn TravelTime>,
+        policy: Arc<dyn Policy>,
+        snapshot: Snapshot,
+    ) -> Scheduler {
+        let mut scheduler = Scheduler::new(config, travel, policy);
+        let Scheduler {
+            rules,
+            fleet,
+            queue,
+            trips,
+            ..
+        } = &mut scheduler;
+        for record in snapshot.drivers {
+            let position = record
+                .position
+                .map(|point| (point, rules.travel.place(point)));
+            fleet.update(&record.driver_id, rules, |driver| {
+                driver.online = record.online;
+                driver.duty_at = record.duty_at;
+                driver.shift_end = record.shift_end;
+                driver.free_since = record.free_since;
+                driver.position = position;
+                driver.seen_at = record.seen_at.unwrap_or(At::MIN);
+            });
+        }
+        for assignment in snapshot.assignments {
+            let trip = assignment.trip_id;
+            fleet.update(&assignment.driver_id, rules, |driver| {
+                driver.trip = Some(trip)
+            });
+            trips.add(assignment, &rules.config);
+        }
+        for request in snapshot.pending {
+            queue.insert(request, rules, fleet);
+        }
+        scheduler.entered = (scheduler.queue.len() + scheduler.trips.open()) as u64;
+        scheduler
+    }
+
+    /// What `restore` needs to go on from here.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            pending: self
+                .queue
+                .iter()
+                .map(|pending| pending.request.clone())
+                .collect(),
+            assignments: self.trips.iter().cloned().collect(),
+            drivers: self.fleet.iter().map(Driver::record).collect(),
+        }
+    }
+
+    /// When the next tick is wanted; an instant in the past means at once, `None` not before an input.
+    ///
+    /// At that instant a request may fall due or an offer lapse; while requests wait it is at most
+    /// `tick_s` after the last tick, which is how late a driver's silence may be noticed.
+    pub fn next_due(&self) -> Option<At> {
+        let beat = (self.queue.len() > 0).then(|| self.last_tick.plus(self.rules.tick()));
+        [self.queue.next_wake(), self.trips.next_deadline(), beat]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    pub fn apply(&mut self, input: Input) -> Applied {
+        match input {
+            Input::Requested(request) => self.request(request),
+            Input::Withdrawn { order_id, at } => self.withdraw(order_id, at),
+            Input::ReadyAt {
+                order_id,
+                ready_at,
+                at,
+            } => self.hear_ready(order_id, ready_at, at),
+            Input::DriverOnline {
+                driver_id,
+                at,
+                shift_end,
+            } => self.duty(&driver_id, at, true, shift_end),
+            Input::DriverOffline { driver_id, at } => self.duty(&driver_id, at, false, None),
+            Input::DriverPing {
+                driver_id,
+                position,
+                at,
+            } => self.sight(&driver_id, at, Some(position)),
+            Input::DriverLeft { driver_id, at } => self.sight(&driver_id, at, None),
+            Input::Declined {
+                order_id,
+                driver_id,
+                at,
+            } => self.decline(order_id, &driver_id, at),
+            Input::Progress {
+                order_id,
+                driver_id,
+                phase,
+                at,
+            } => self.progress(order_id, &driver_id, phase, at),
+        }
+    }
+
+    fn request(&mut self, mut request: Request) -> Applied {
+        let order = request.order_id;
+        if self.trips.get(order).is_some() {
+            return Applied::Stale;
+        }
+        match self.queue.get(order).map(|pending| &pending.request) {
+            Some(known) if !request.newer_than(known) => return Applied::Stale,
+            Some(known) => {
+                request.hear_ready(known.ready_at, known.ready_said_at);
+                for (driver, until) in &known.cooled {
+                    let cooled = request.cooled.entry(driver.clone()).or_insert(*until);
+                    *cooled = (*cooled).max(*until);
+                }
+            }
+            None => self.entered += 1,
+        }
+        self.queue.insert(request, &self.rules, &mut self.fleet);
+        Applied::Changed
+    }
+
+    fn withdraw(&mut self, order: OrderId, at: At) -> Applied {
+        if self.queue.remove(order, &mut self.fleet).is_some() {
+            self.left += 1;
+            return Applied::Changed;
+        }
+        match self.trips.get(order).map(|assignment| assignment.phase) {
+            None => Applied::Unknown,
+            Some(Phase::Delivered) => Applied::Stale,
+            Some(_) => {
+                self.leave_trip(order, false, at);
+                self.left += 1;
+                Applied::Changed
+            }
+        }
+    }
+
+    fn hear_ready(&mut self, order: OrderId, ready_at: At, said_at: At) -> Applied {
+        let heard = self.queue.update(order, &mut self.fleet, |request| {
+            request.hear_ready(ready_at, said_at)
+        });
+        if let Some(news) = heard {
+            return Applied::changed_if(news);
+        }
+        let Some(phase) = self.trips.get(order).map(|assignment| assignment.phase) else {
+            return Applied::Unknown;
+        };
+        let mut news = false;
+        if phase < Phase::PickedUp {
+            self.trips.update(order, &self.rules.config, |leg| {
+                news = leg.request.hear_ready(ready_at, said_at)
+            });
+        }
+        Applied::changed_if(news)
+    }
+
+    fn duty(&mut self, id: &DriverId, at: At, online: bool, shift_end: Option<At>) -> Applied {
+        if self.fleet.get(id).is_some_and(|driver| at < driver.duty_at) {
+            return Applied::Stale;
+        }
+        self.change_driver(id, |driver| {
+            if online && !driver.online {
+                driver.free_since = driver.free_since.max(at);
+            }
+            driver.online = online;
+            driver.duty_at = at;
+            driver.shift_end = shift_end;
+        });
+        Applied::Changed
+    }
+
+    fn sight(&mut self, id: &DriverId, at: At, position: Option<Point>) -> Applied {
+        if self
+            .fleet
+            .get(id)
+            .is_some_and(|driver| at <= driver.seen_at)
+        {
+            return Applied::Stale;
+        }
+        let position = position.map(|point| (point, self.rules.travel.place(point)));
+        self.change_driver(id, |driver| {
+            driver.position = position;
+            driver.seen_at = at;
+        });
+        Applied::Changed
+    }
+
+    fn decline(&mut self, order: OrderId, driver: &DriverId, at: At) -> Applied {
+        match self.held_by(order, driver) {
+            None => Applied::Unknown,
+            Some(phase) if phase >= Phase::PickedUp => Applied::Stale,
+            Some(_) => {
+                self.release(order, at);
+                Applied::Changed
+            }
+        }
+    }
+
+    fn progress(&mut self, order: OrderId, driver: &DriverId, phase: Phase, at: At) -> Applied {
+        match self.held_by(order, driver) {
+            None => return Applied::Unknown,
+            Some(known) if known >= phase => return Applied::Stale,
+            Some(_) => {}
+        }
+        self.trips.update(order, &self.rules.config, |leg| {
+            leg.phase = phase;
+            leg.phase_at = at;
+        });
+        if phase == Phase::Delivered {
+            self.leave_trip(order, true, at);
+            self.left += 1;
+        }
+        Applied::Changed
+    }
+
+    /// How far the order is with this driver, if it is his.
+    fn held_by(&self, order: OrderId, driver: &DriverId) -> Option<Phase> {
+        self.trips
+            .get(order)
+            .filter(|leg| leg.driver_id == *driver)
+            .map(|leg| leg.phase)
+    }
+
+    /// Takes an order from its driver and lets it compete again, not for him; returns the new request.
+    pub(crate) fn release(&mut self, order: OrderId, at: At) -> Option<(DriverId, Request)> {
+        let leg = self.leave_trip(order, false, at)?;
+        let request = leg
+            .request
+            .declined_by(&leg.driver_id, at, &self.rules.config);
+        self.queue
+            .insert(request.clone(), &self.rules, &mut self.fleet);
+        Some((leg.driver_id, request))
+    }
+
+    fn leave_trip(&mut self, order: OrderId, delivered: bool, at: At) -> Option<Assignment> {
+        let (leg, remainder) = self.trips.finish(order, delivered, &self.rules.config)?;
+        if remainder == Remainder::Over {
+            self.change_driver(&leg.driver_id, |driver| {
+                driver.trip = None;
+                driver.free_since = driver.free_since.max(at);
+            });
+        }
+        Some(leg)
+    }
+
+    fn change_driver(&mut self, id: &DriverId, change: impl FnOnce(&mut Driver)) {
+        let stir: Stir = self.fleet.update(id, &self.rules, change);
+        self.queue.stir(stir, &self.rules, &mut self.fleet);
+    }
+
+    /// The request that waits for a driver, if there is one for this order.
+    pub fn request_of(&self, order: OrderId) -> Option<&Request> {
+        self.queue.get(order).map(|pending| &pending.request)
+    }
+
+    /// The order's driver and how far it is, if it has one.
+    pub fn assignment_of(&self, order: OrderId) -> Option<&Assignment> {
+        self.trips.get(order)
+    }
+
+    /// What the driver can be asked for; `None` if nothing was ever heard of him.
+    pub fn driver_status(&self, id: &DriverId) -> Option<DriverStatus> {
+        let driver = self.fleet.get(id)?;
+        if let Some(trip) = driver.trip
+            && let Some((free_at, free_where, _)) = self.trips.ends(trip, &self.rules)
+        {
+            return Some(DriverStatus::Busy {
+                trip,
+                free_at,
+                free_where,
+            });
+        }
+        Some(if driver.online {
+            DriverStatus::Free {
+                since: driver.free_since,
+            }
+        } else {
+            DriverStatus::Offline
+        })
+    }
+
+    /// The counters of kept and broken invariants.
+    pub fn audit(&self) -> Audit {
+        self.audit
+    }
+
+    pub fn policy(&self) -> PolicyId {
+        self.policy.id()
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.rules.config
+    }
+
+    /// How many requests wait, how many orders are under way, how many drivers could be asked, and for
+    /// how many requests nobody within reach is free.
+    pub fn gauges(&self) -> Gauges {
+        Gauges {
+            pending: self.queue.len(),
+            stranded: self.queue.stranded(),
+            assigned: self.trips.open(),
+            candidates: self.fleet.candidates(),
+        }
+    }
+}
+
+/// Sizes, for metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gauges {
+    /// Requests without a driver.
+    pub pending: usize,
+    /// Of those, requests close to being due that nobody free within their radius may take.
+    pub stranded: usize,
+    /// Orders with a driver, not delivered.
+    pub assigned: usize,
+    /// Drivers on duty without a trip whose position is known.
+    pub candidates: usize,
+}

@@ -1,0 +1,266 @@
+//! A tick: lapse unanswered offers, look at the requests that may be due, let the policy choose, commit,
+//! give up on what is too old, and check the invariants on the way.
+//!
+//! Costs one search of the driver index per request looked at; requests at rest cost nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::board::{Board, Claim};
+use crate::decision::{Decision, Failure, FailureReason, Hold, Release, Tick, TripSlot};
+use crate::fleet::Stir;
+use crate::ids::OrderId;
+use crate::queue::{Appraisal, Due, Rest};
+use crate::scheduler::Scheduler;
+use crate::time::At;
+use crate::trip::{Assignment, Phase};
+
+impl Scheduler {
+    /// Decides what is due at `now`. Instants of successive ticks must not go back.
+    pub fn tick(&mut self, now: At) -> Tick {
+        let releases = self.lapse_offers(now);
+        let watchers = self.fleet.drop_silent(now, &self.rules);
+        self.stir(Stir {
+            watchers,
+            stands: None,
+        });
+        let mut failures = Vec::new();
+        let due = self.look(now, &mut failures);
+        let (claims, holds) = self.consult(now, due.clone());
+        let decisions: Vec<Decision> = claims
+            .into_iter()
+            .filter_map(|claim| self.commit(now, claim))
+            .collect();
+        let holds = self.settle(now, &due, &decisions, holds, &mut failures);
+        self.last_tick = now;
+        let open = (self.queue.len() + self.trips.open()) as u64;
+        self.audit.conserved.holds(self.entered == self.left + open);
+        Tick {
+            at: now,
+            policy: self.policy.id(),
+            due: due.len(),
+            matched: decisions.len(),
+            pending: self.queue.len(),
+            cost: decisions.iter().map(|decision| decision.score).sum(),
+            releases,
+            decisions,
+            holds,
+            failures,
+        }
+    }
+
+    /// Takes back the offers that were not answered in time.
+    fn lapse_offers(&mut self, now: At) -> Vec<Release> {
+        let mut releases = Vec::new();
+        for order_id in self.trips.unanswered(now) {
+            if let Some((driver_id, request)) = self.release(order_id, now) {
+                let (version, attempt) = (request.version, request.attempt);
+                releases.push(Release {
+                    order_id,
+                    driver_id,
+                    version,
+                    attempt,
+                });
+            }
+        }
+        releases
+    }
+
+    /// Looks at every request that may be due; returns those that are, in the policy's order.
+    fn look(&mut self, now: At, failures: &mut Vec<Failure>) -> Vec<Due> {
+        let mut due = Vec::new();
+        for order in self.queue.awake(now, &mut self.fleet) {
+            let Some(pending) = self.queue.get(order) else {
+                continue;
+            };
+            if pending.request.attempt > self.rules.config.max_attempts {
+                failures.extend(self.fail(order, FailureReason::AttemptsExhausted));
+                continue;
+            }
+            match self.queue.appraise(pending, now, &self.fleet, &self.rules) {
+                Appraisal::Due(request) => due.push(request),
+                Appraisal::Rests(rest, wake_at) => {
+                    failures.extend(self.lay_down(order, rest, wake_at, now))
+                }
+            }
+        }
+        due.sort_by(|a, b| self.policy.before(a, b).then(a.order_id.cmp(&b.order_id)));
+        due
+    }
+
+    /// Lays a request to rest, or gives it up if it is too old.
+    fn lay_down(&mut self, order: OrderId, rest: Rest, wake_at: At, now: At) -> Option<Failure> {
+        let expired = now
+            >= self
+                .queue
+                .get(order)?
+                .request
+                .expires_at(&self.rules.config);
+        if expired {
+            let reason = match rest {
+                Rest::Stranded if self.fleet.candidates() == 0 => FailureReason::NoAvailableDriver,
+                Rest::Stranded => FailureReason::NoDriverInRadius,
+                Rest::Distant | Rest::Counting { .. } | Rest::Held => FailureReason::Expired,
+            };
+            return self.fail(order, reason);
+        }
+        self.queue.rest(order, rest, wake_at, &mut self.fleet);
+        None
+    }
+
+    fn fail(&mut self, order: OrderId, reason: FailureReason) -> Option<Failure> {
+        let request = self.queue.remove(order, &mut self.fleet)?;
+        self.left += 1;
+        Some(Failure {
+            order_id: order,
+            version: request.version,
+            attempt: request.attempt,
+            reason,
+        })
+    }
+
+    /// Lets the policy choose.
+    fn consult(&mut self, now: At, due: Vec<Due>) -> (Vec<Claim>, Vec<Hold>) {
+        let mut board = Board {
+            now,
+            due,
+            queue: &self.queue,
+            fleet: &mut self.fleet,
+            rules: &self.rules,
+            audit: &mut self.audit,
+            claims: Vec::new(),
+            holds: Vec::new(),
+            stirs: Vec::new(),
+        };
+        self.policy.choose(&mut board);
+        let Board {
+            claims,
+            holds,
+            stirs,
+            ..
+        } = board;
+        for stir in stirs {
+            self.stir(stir);
+        }
+        (claims, holds)
+    }
+
+    fn stir(&mut self, stir: Stir) {
+        self.queue.stir(stir, &self.rules, &mut self.fleet);
+    }
+
+    /// Turns a claim into a trip.
+    fn commit(&mut self, now: At, claim: Claim) -> Option<Decision> {
+        let Claim {
+            order_id,
+            trip_id,
+            driver_id,
+            driver_free_since,
+            eta,
+            score,
+        } = claim;
+        let pending = self.queue.get(order_id)?;
+        let to_customer = self.rules.eta(pending.pickup, pending.dropoff, now);
+        let request = self.queue.remove(order_id, &mut self.fleet)?;
+        let due_at = request
+            .due_at(self.rules.tolerance, eta)
+            .max(request.requested_at)
+            .min(now);
+        let decision = Decision {
+            order_id,
+            version: request.version,
+            attempt: request.attempt,
+            driver_id: driver_id.clone(),
+            trip: TripSlot {
+                id: trip_id,
+                position: 0,
+                size: 1,
+            },
+            driver_eta_to_restaurant_s: eta.0,
+            restaurant_to_customer_s: to_customer.0,
+            slack_s: request.slack(now, eta).0,
+            released_at: now,
+            due_at,
+            driver_free_since,
+            score,
+            policy: self.policy.id(),
+        };
+        let assignment = Assignment {
+            request,
+            driver_id,
+            trip_id,
+            position: 0,
+            decided_at: now,
+            arrives_at: now.plus(eta),
+            phase: Phase::Offered,
+            phase_at: now,
+        };
+        self.trips.add(assignment, &self.rules.config);
+        Some(decision)
+    }
+
+    /// What is due and was not committed waits for another tick, stranded or held, or is given up.
+    fn settle(
+        &mut self,
+        now: At,
+        due: &[Due],
+        decisions: &[Decision],
+        holds: Vec<Hold>,
+        failures: &mut Vec<Failure>,
+    ) -> Vec<Hold> {
+        let named: BTreeMap<OrderId, Hold> = holds
+            .into_iter()
+            .map(|hold| (hold.order_id, hold))
+            .collect();
+        let committed: BTreeSet<OrderId> =
+            decisions.iter().map(|decision| decision.order_id).collect();
+        let left: Vec<&Due> = due
+            .iter()
+            .filter(|request| !committed.contains(&request.order_id))
+            .collect();
+        if let Some(first) = left.first() {
+            self.check_order(now, first, due, decisions);
+        }
+        let mut kept = Vec::new();
+        for order in left.iter().map(|request| request.order_id) {
+            let Some(pending) = self.queue.get(order) else {
+                continue;
+            };
+            let appraisal = self.queue.appraise(pending, now, &self.fleet, &self.rules);
+            let idle = matches!(appraisal, Appraisal::Due(_));
+            self.audit
+                .never_idle
+                .holds(!idle || named.contains_key(&order));
+            let (rest, wake_at) = match appraisal {
+                Appraisal::Due(_) => (Rest::Held, now.plus(self.rules.tick())),
+                Appraisal::Rests(rest, wake_at) => (rest, wake_at),
+            };
+            match self.lay_down(order, rest, wake_at, now) {
+                Some(failure) => failures.push(failure),
+                None if idle => kept.extend(named.get(&order).cloned()),
+                None => {}
+            }
+        }
+        kept
+    }
+
+    /// No driver went to a request that the policy serves later than this one, which wanted him too.
+    fn check_order(&mut self, now: At, passed_over: &Due, due: &[Due], decisions: &[Decision]) {
+        let ranks: BTreeMap<OrderId, &Due> = due
+            .iter()
+            .map(|request| (request.order_id, request))
+            .collect();
+        let Some(pending) = self.queue.get(passed_over.order_id) else {
+            return;
+        };
+        let fair = decisions.iter().all(|decision| {
+            let later = ranks
+                .get(&decision.order_id)
+                .is_some_and(|other| self.policy.before(passed_over, other).is_lt());
+            !later
+                || !self
+                    .fleet
+                    .could_take(&decision.driver_id, pending, now, &self.rules)
+        });
+        self.audit.in_order.holds(fair);
+    }
+}
