@@ -60,7 +60,10 @@ pub fn ensure(dir: &StackDir, java: &Java) -> Result<()> {
         .iter()
         .map(|(_, execution)| execution.as_str())
         .collect();
-    fs::write(work.join("pom.xml"), pom(&executions))?;
+    fs::write(
+        work.join("pom.xml"),
+        pom(plugin_version(registry_version), &executions),
+    )?;
     let mut maven = Command::new("mvn");
     maven
         .args([
@@ -97,7 +100,16 @@ fn remove(path: &Path) -> Result<()> {
     }
 }
 
-fn pom(executions: &str) -> String {
+/// Maven's dependency plugin. Version 3 reads an archive's parent pom, which for the older registry is not on Central; version 2 takes the archive alone.
+fn plugin_version(registry_version: &str) -> &'static str {
+    if registry_version == registry::FOR_JAVA_17 {
+        "2.10"
+    } else {
+        "3.8.1"
+    }
+}
+
+fn pom(plugin: &str, executions: &str) -> String {
     let kafka = kafka::VERSION;
     format!(
         r#"<project xmlns="http://maven.apache.org/POM/4.0.0">
@@ -109,7 +121,7 @@ fn pom(executions: &str) -> String {
     <dependency><groupId>org.apache.logging.log4j</groupId><artifactId>log4j-slf4j-impl</artifactId><version>2.25.4</version></dependency>
   </dependencies>
   <build><plugins><plugin>
-    <groupId>org.apache.maven.plugins</groupId><artifactId>maven-dependency-plugin</artifactId><version>3.8.1</version>
+    <groupId>org.apache.maven.plugins</groupId><artifactId>maven-dependency-plugin</artifactId><version>{plugin}</version>
     <executions>{executions}</executions>
   </plugin></plugins></build>
 </project>

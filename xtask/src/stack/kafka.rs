@@ -35,33 +35,32 @@ pub fn start(
     let log4j = home.join("log4j2.xml");
     fs::write(&log4j, include_str!("log4j2.xml"))?;
     let log = dir.log(&name(id));
-    let jvm = |class: &str| {
+    let jvm = |options: &[&str], class: &str| {
         let mut command = Command::new(java.program());
         command
-            .args(["-Xmx512m", "-Xms256m", "-cp"])
-            .arg(jars::kafka_dir(dir).join("*"));
-        command
+            .args(options)
+            .arg("-cp")
+            .arg(jars::kafka_dir(dir).join("*"))
             .arg(format!("-Dlog4j2.configurationFile={}", log4j.display()))
             .arg(class)
             .current_dir(&home);
         command
     };
     if !home.join("data/meta.properties").exists() {
-        let mut format = jvm("kafka.tools.StorageTool");
+        // It lives for a second: do not warm up for more.
+        let mut format = jvm(
+            &["-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"],
+            "kafka.tools.StorageTool",
+        );
         format
-            .args([
-                "format",
-                "--ignore-formatted",
-                "--cluster-id",
-                cluster_id,
-                "--config",
-            ])
+            .args(["format", "--ignore-formatted", "--cluster-id", cluster_id])
+            .arg("--config")
             .arg(&properties);
         process::run_logged(format, &dir.log(&format!("{}-format", name(id))))?;
     }
     // One log per life of a broker: its readiness and its errors are read from it.
     fs::write(&log, "")?;
-    let mut broker = jvm("kafka.Kafka");
+    let mut broker = jvm(&["-Xmx512m", "-Xms256m"], "kafka.Kafka");
     broker.arg(&properties);
     process::spawn_detached(broker, &log)
 }

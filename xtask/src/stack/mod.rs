@@ -147,7 +147,7 @@ fn cluster(dir: &StackDir, brokers: Option<u8>) -> Result<Cluster> {
     }
 }
 
-/// The state to start from: what still lives keeps its ports, otherwise everything is chosen anew.
+/// The state to start from. What still lives keeps its ports and so, if possible, does what crashed: clients need not be told anew.
 fn resume_or_begin(
     dir: &StackDir,
     before: Option<State>,
@@ -155,16 +155,18 @@ fn resume_or_begin(
     options: Options,
     java: &Java,
 ) -> Result<State> {
-    if let Some(state) = before {
+    let mut old_ports = None;
+    if let Some(state) = before.filter(|state| state.engine == Engine::Local) {
         let dead = state.dead();
         if dead.len() < state.processes.len() {
-            if !dead.is_empty() {
-                eprintln!("stack: {} died, starting again", dead.join(", "));
-            }
+            eprintln!("stack: starting again what died: {}", dead.join(", "));
             return Ok(state);
         }
-        if !dead.is_empty() {
-            eprintln!("stack: a previous run ended without `down`, cleaning up");
+        eprintln!("stack: a previous run ended without `down`, cleaning up");
+        let fit = || state.ports.fit(cluster.brokers, options.ports);
+        // The children of a killed server hold its port until they notice.
+        if process::wait_until(Duration::from_secs(3), fit) {
+            old_ports = Some(state.ports.clone());
         }
     }
     let versions = Versions {
@@ -173,11 +175,11 @@ fn resume_or_begin(
         postgres: String::new(),
         java: Some(java.release),
     };
-    let state = State::new(
-        Engine::Local,
-        Ports::find(dir.root(), cluster.brokers, options.ports)?,
-        versions,
-    );
+    let ports = match old_ports {
+        Some(ports) => ports,
+        None => Ports::find(dir.root(), cluster.brokers, options.ports)?,
+    };
+    let state = State::new(Engine::Local, ports, versions);
     state.save(dir)?;
     Ok(state)
 }

@@ -73,6 +73,27 @@ impl Ports {
         }
     }
 
+    /// True when a stack that had these ports can have them again: nobody listens there and nobody asked for others.
+    pub fn fit(&self, brokers: u8, wanted: Wanted) -> bool {
+        let as_wanted = [
+            (wanted.kafka, self.brokers.first().map(|b| b.client)),
+            (wanted.registry, Some(self.registry)),
+            (wanted.postgres, Some(self.postgres)),
+        ];
+        self.brokers.len() == usize::from(brokers)
+            && as_wanted
+                .iter()
+                .all(|(wanted, have)| wanted.is_none() || wanted == have)
+            && self.all().into_iter().all(is_free)
+    }
+
+    fn all(&self) -> Vec<u16> {
+        let mut all = vec![self.registry, self.registry_management, self.postgres];
+        let of = |b: &BrokerPorts| [b.client, b.controller, b.fault_forward, b.fault_listen];
+        all.extend(self.brokers.iter().flat_map(of));
+        all
+    }
+
     fn in_block(first: u16, brokers: u8, wanted: Wanted) -> Self {
         let mut next = first..;
         let mut take = || next.next().unwrap_or(first);
@@ -106,20 +127,9 @@ fn is_free(port: u16) -> bool {
 mod tests {
     use super::*;
 
-    fn all(ports: &Ports) -> Vec<u16> {
-        let mut all = vec![ports.registry, ports.registry_management, ports.postgres];
-        all.extend(
-            ports
-                .brokers
-                .iter()
-                .flat_map(|b| [b.client, b.controller, b.fault_forward, b.fault_listen]),
-        );
-        all
-    }
-
     #[test]
     fn a_block_holds_every_port_of_three_brokers_once() {
-        let mut ports = all(&Ports::in_block(20_000, 3, Wanted::default()));
+        let mut ports = Ports::in_block(20_000, 3, Wanted::default()).all();
         assert!(ports.iter().all(|p| (20_000..20_000 + BLOCK).contains(p)));
         ports.sort_unstable();
         ports.dedup();
@@ -133,7 +143,7 @@ mod tests {
         let _taken =
             TcpListener::bind((Ipv4Addr::LOCALHOST, before.brokers[0].controller)).expect("bind");
         let after = Ports::find(dir, 1, Wanted::default()).expect("ports");
-        assert!(all(&before).iter().all(|p| !all(&after).contains(p)));
+        assert!(before.all().iter().all(|p| !after.all().contains(p)));
     }
 
     #[test]
