@@ -8,12 +8,14 @@
 
 mod catalogue;
 mod codec;
+pub mod compatibility;
 mod geo;
 pub mod headers;
 mod identity;
 mod money;
 mod record;
 mod rejection;
+pub mod released;
 mod topic;
 mod writers;
 
