@@ -89,41 +89,42 @@ impl Fleet {
             .drivers
             .entry(id.clone())
             .or_insert_with(|| Driver::unknown(id.clone()));
+        let shift_end = driver.shift_end;
         change(driver);
         let (before, after) = (driver.indexed, driver.available());
-        if before == after {
+        let same_shift = shift_end == driver.shift_end;
+        if before == after && same_shift {
             return Stir::default();
         }
         driver.indexed = after;
-        if let Some(place) = before {
-            self.index.remove(&Spot {
-                place,
-                who: id.clone(),
-            });
+        if let (Some(from), Some(to)) = (before, after) {
+            driver.odometer_m += rules.travel.distance_m(from, to);
         }
-        let Some(place) = after else {
-            let watchers = std::mem::take(&mut driver.watchers);
-            return Stir {
-                watchers: watchers.into_iter().map(|(_, order)| order).collect(),
-                stands: None,
-            };
+        let watchers = if after.is_some() && same_shift {
+            overtaken(driver)
+        } else {
+            all_watchers(driver)
         };
-        self.index.insert(Spot {
-            place,
-            who: id.clone(),
-        });
-        if driver.hearing.is_none() {
-            let at = rules.heard_until(driver.seen_at);
-            driver.hearing = Some(at);
+        if let Some(at) = after.and_then(|_| newly_heard(driver, rules)) {
             self.hearings.insert((at, id.clone()));
         }
-        let watchers = before.map_or_else(Vec::new, |from| {
-            driver.odometer_m += rules.travel.distance_m(from, place);
-            overtaken(driver)
-        });
+        self.reindex(id, before, after);
         Stir {
             watchers,
-            stands: Some(place),
+            stands: after,
+        }
+    }
+
+    fn reindex(&mut self, id: &DriverId, before: Option<Place>, after: Option<Place>) {
+        if before == after {
+            return;
+        }
+        let who = || id.clone();
+        if let Some(place) = before {
+            self.index.remove(&Spot { place, who: who() });
+        }
+        if let Some(place) = after {
+            self.index.insert(Spot { place, who: who() });
         }
     }
 
@@ -149,11 +150,7 @@ impl Fleet {
                 continue;
             }
             driver.indexed = None;
-            watchers.extend(
-                std::mem::take(&mut driver.watchers)
-                    .into_iter()
-                    .map(|(_, order)| order),
-            );
+            watchers.extend(all_watchers(driver));
             self.index.remove(&Spot { place, who: id });
         }
         watchers
@@ -271,6 +268,20 @@ fn may_take(driver: &Driver, pending: &Pending, now: At, eta: Seconds, rules: &R
 pub(crate) fn pickup_at(pending: &Pending, now: At, eta: Seconds, rules: &Rules) -> At {
     now.plus(rules.to_counter(eta))
         .max(pending.request.ready_at)
+}
+
+/// When to look for silence, if nothing says so yet.
+fn newly_heard(driver: &mut Driver, rules: &Rules) -> Option<At> {
+    if driver.hearing.is_some() {
+        return None;
+    }
+    driver.hearing = Some(rules.heard_until(driver.seen_at));
+    driver.hearing
+}
+
+fn all_watchers(driver: &mut Driver) -> Vec<OrderId> {
+    let watchers = std::mem::take(&mut driver.watchers);
+    watchers.into_iter().map(|(_, order)| order).collect()
 }
 
 /// Removes and returns the watchers whose reading the odometer has passed.

@@ -1,0 +1,533 @@
+//! The invariants of dispatch, on random histories of small cities: against an oracle that considers
+//! every request and every driver at every tick, against a scheduler rebuilt from its tables, and
+//! against a replay.
+
+mod world;
+
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
+
+use dispatch::{
+    Applied, At, Config, Input, OrderId, Phase, Point, PolicySpec, Request, Scheduler, Tick,
+};
+use proptest::prelude::*;
+use proptest::test_runner::{Config as Runs, TestCaseError, TestRunner};
+use world::*;
+
+const DRIVERS: [&str; 5] = ["ann", "bob", "cat", "dan", "eve"];
+
+/// What happens next; drivers and orders by number, places on a coarse grid so that ties are common.
+#[derive(Debug, Clone)]
+enum Step {
+    /// Time passes and a tick runs, wanted or not.
+    Tick(f64),
+    /// Time passes until the scheduler wants a tick (an hour at most), which then runs.
+    TickWhenWanted,
+    Requested {
+        order: u128,
+        at: (i32, i32),
+        ready_in: f64,
+        radius_m: f64,
+    },
+    Withdrawn(u128),
+    ReadyIn {
+        order: u128,
+        ready_in: f64,
+        lag: f64,
+    },
+    Online {
+        driver: usize,
+        shift: Option<f64>,
+    },
+    Offline(usize),
+    Ping {
+        driver: usize,
+        at: (i32, i32),
+        lag: f64,
+    },
+    Left {
+        driver: usize,
+        lag: f64,
+    },
+    Declined(u128),
+    Progress {
+        order: u128,
+        phase: Phase,
+    },
+    /// The shadow loses its memory and is rebuilt from tables and recent pings.
+    Crash,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let order = 0..8u128;
+    let driver = 0..DRIVERS.len();
+    let place = (-6..=6, -6..=6);
+    let lag = prop_oneof![3 => Just(0.0), 1 => 0.0..40.0];
+    let phase = prop_oneof![
+        Just(Phase::Accepted),
+        Just(Phase::AtRestaurant),
+        Just(Phase::PickedUp),
+        Just(Phase::Delivered)
+    ];
+    let shift = prop_oneof![2 => Just(None), 1 => (0.0..1500.0).prop_map(Some)];
+    let radius = prop_oneof![Just(700.0), Just(1_500.0), Just(50_000.0)];
+    let step = prop_oneof![
+        4 => prop_oneof![0.0..3.0, 0.0..60.0, 0.0..600.0].prop_map(Step::Tick),
+        6 => Just(Step::TickWhenWanted),
+        6 => (order.clone(), place.clone(), -300.0..1500.0, radius)
+            .prop_map(|(order, at, ready_in, radius_m)| Step::Requested { order, at, ready_in, radius_m }),
+        1 => order.clone().prop_map(Step::Withdrawn),
+        2 => (order.clone(), -300.0..1500.0, lag.clone())
+            .prop_map(|(order, ready_in, lag)| Step::ReadyIn { order, ready_in, lag }),
+        3 => (driver.clone(), shift).prop_map(|(driver, shift)| Step::Online { driver, shift }),
+        1 => driver.clone().prop_map(Step::Offline),
+        8 => (driver.clone(), place, lag.clone()).prop_map(|(driver, at, lag)| Step::Ping { driver, at, lag }),
+        1 => (driver, lag).prop_map(|(driver, lag)| Step::Left { driver, lag }),
+        1 => order.clone().prop_map(Step::Declined),
+        4 => (order, phase).prop_map(|(order, phase)| Step::Progress { order, phase }),
+        1 => Just(Step::Crash),
+    ];
+    proptest::collection::vec(step, 10..120)
+}
+
+/// The cities histories take place in.
+#[derive(Debug, Clone, Copy)]
+enum City {
+    /// A plane with whole minutes: equal etas are common.
+    Grid,
+    /// Degrees near (0, 0), shortly before the speed drops.
+    Road,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Setting {
+    city: City,
+    fifo: bool,
+    silence: bool,
+    answers: bool,
+}
+
+fn settings() -> impl Strategy<Value = Setting> {
+    let city = prop_oneof![Just(City::Grid), Just(City::Road)];
+    (
+        city,
+        proptest::bool::weighted(0.2),
+        any::<bool>(),
+        any::<bool>(),
+    )
+        .prop_map(|(city, fifo, silence, answers)| Setting {
+            city,
+            fifo,
+            silence,
+            answers,
+        })
+}
+
+/// How often something worth testing happened, so that the tests cannot pass by nothing happening.
+#[derive(Default)]
+struct Seen {
+    decisions: Cell<usize>,
+    waits: Cell<usize>,
+    releases: Cell<usize>,
+    failures: Cell<usize>,
+    crashes: Cell<usize>,
+}
+
+impl Seen {
+    fn count(counter: &Cell<usize>, by: usize) {
+        counter.set(counter.get() + by);
+    }
+}
+
+/// A history under way.
+struct Story<'a> {
+    setting: Setting,
+    now: At,
+    live: Scheduler,
+    shadow: Scheduler,
+    oracle: Oracle,
+    /// Everything applied, with the deciding ticks between.
+    log: Vec<Result<Input, Tick>>,
+    /// Where every order that ever came in is, by the test's own books.
+    whereabouts: BTreeMap<OrderId, &'static str>,
+    seen: &'a Seen,
+}
+
+impl<'a> Story<'a> {
+    fn new(setting: Setting, seen: &'a Seen) -> Story<'a> {
+        let config = Config {
+            tolerance_s: 120.0,
+            location_ttl_s: if setting.silence { 30.0 } else { 1e9 },
+            max_attempts: 3,
+            max_wait_s: 900.0,
+            cool_down_s: 200.0,
+            offer_timeout_s: setting.answers.then_some(45.0),
+            ..Config::default()
+        };
+        let travel = match setting.city {
+            City::Grid => grid(),
+            City::Road => road(),
+        };
+        let policy = if setting.fifo {
+            PolicySpec::Fifo
+        } else {
+            PolicySpec::SlackGreedy
+        };
+        Story {
+            setting,
+            now: at(3_000.0),
+            live: scheduler(config.clone(), travel.clone(), &policy),
+            shadow: scheduler(config.clone(), travel.clone(), &policy),
+            oracle: Oracle {
+                config,
+                travel,
+                policy,
+            },
+            log: Vec::new(),
+            whereabouts: BTreeMap::new(),
+            seen,
+        }
+    }
+
+    fn place(&self, (x, y): (i32, i32)) -> Point {
+        match self.setting.city {
+            City::Grid => metres(f64::from(x) * 160.0, f64::from(y) * 160.0),
+            City::Road => Point::degrees(f64::from(y) * 0.002, f64::from(x) * 0.002).unwrap(),
+        }
+    }
+
+    fn step(&mut self, step: Step) -> Result<(), TestCaseError> {
+        let now = self.now;
+        let before = |lag: f64| at(now.since(at(0.0)).0 - lag);
+        let later = |span: f64| at(now.since(at(0.0)).0 + span);
+        let driver_id = |index: usize| driver(DRIVERS[index]);
+        match step {
+            Step::Tick(span) => return self.tick(later(span)),
+            Step::TickWhenWanted => {
+                let wanted = self.live.next_due().map_or(now, |at| at.max(now));
+                return self.tick(wanted.min(later(3_600.0)));
+            }
+            Step::Crash => self.crash(),
+            Step::Requested {
+                order: number,
+                at: place,
+                ready_in,
+                radius_m,
+            } => {
+                let request = Request {
+                    restaurant: self.place(place),
+                    customer: self.place((place.1, place.0)),
+                    placed_at: now,
+                    requested_at: now,
+                    ready_at: later(ready_in),
+                    ready_said_at: now,
+                    search_radius_m: radius_m,
+                    ..request(number, 0.0)
+                };
+                if self.apply(Input::Requested(request)) == Applied::Changed {
+                    let known = self.whereabouts.insert(order(number), "pending");
+                    prop_assert!(known != Some("pending") && known != Some("assigned"));
+                }
+            }
+            Step::Withdrawn(number) => {
+                if self.apply(Input::Withdrawn {
+                    order_id: order(number),
+                    at: now,
+                }) == Applied::Changed
+                {
+                    self.whereabouts.insert(order(number), "withdrawn");
+                }
+            }
+            Step::ReadyIn {
+                order: number,
+                ready_in,
+                lag,
+            } => {
+                self.apply(Input::ReadyAt {
+                    order_id: order(number),
+                    ready_at: later(ready_in),
+                    at: before(lag),
+                });
+            }
+            Step::Online { driver, shift } => {
+                self.apply(Input::DriverOnline {
+                    driver_id: driver_id(driver),
+                    at: now,
+                    shift_end: shift.map(later),
+                });
+            }
+            Step::Offline(driver) => {
+                self.apply(Input::DriverOffline {
+                    driver_id: driver_id(driver),
+                    at: now,
+                });
+            }
+            Step::Ping {
+                driver,
+                at: place,
+                lag,
+            } => {
+                self.apply(Input::DriverPing {
+                    driver_id: driver_id(driver),
+                    position: self.place(place),
+                    at: before(lag),
+                });
+            }
+            Step::Left { driver, lag } => {
+                self.apply(Input::DriverLeft {
+                    driver_id: driver_id(driver),
+                    at: before(lag),
+                });
+            }
+            Step::Declined(number) => {
+                let Some(leg) = self.live.assignment_of(order(number)).cloned() else {
+                    return Ok(());
+                };
+                let declined = Input::Declined {
+                    order_id: order(number),
+                    driver_id: leg.driver_id,
+                    at: now,
+                };
+                if self.apply(declined) == Applied::Changed {
+                    self.whereabouts.insert(order(number), "pending");
+                }
+            }
+            Step::Progress {
+                order: number,
+                phase,
+            } => {
+                let Some(leg) = self.live.assignment_of(order(number)).cloned() else {
+                    return Ok(());
+                };
+                let progress = Input::Progress {
+                    order_id: order(number),
+                    driver_id: leg.driver_id,
+                    phase,
+                    at: now,
+                };
+                if self.apply(progress) == Applied::Changed && phase == Phase::Delivered {
+                    self.whereabouts.insert(order(number), "delivered");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, input: Input) -> Applied {
+        self.shadow.apply(input.clone());
+        self.log.push(Ok(input.clone()));
+        self.live.apply(input)
+    }
+
+    fn tick(&mut self, to: At) -> Result<(), TestCaseError> {
+        self.now = to;
+        let wanted = self.live.next_due().is_some_and(|at| at <= to);
+        let before = self.live.snapshot();
+        let tick = self.live.tick(to);
+        prop_assert_eq!(
+            &self.shadow.tick(to),
+            &tick,
+            "a rebuilt scheduler decides otherwise"
+        );
+        // Silence is noticed by the next beat, everything else at its instant.
+        prop_assert!(
+            wanted || self.setting.silence || !tick.decided(),
+            "decided unasked: {:?}",
+            tick
+        );
+        if tick.releases.is_empty() {
+            self.compare(&before, &tick)?;
+        }
+        self.book(&tick)?;
+        if tick.decided() {
+            self.log.push(Err(tick));
+        }
+        Ok(())
+    }
+
+    /// Invariants 2 and 3: exactly the due are committed, in order, each to its nearest; who is left has
+    /// nobody.
+    fn compare(&self, before: &dispatch::Snapshot, tick: &Tick) -> Result<(), TestCaseError> {
+        let now = tick.at;
+        let decided: Vec<Expected> = tick
+            .decisions
+            .iter()
+            .map(|decision| Expected {
+                order_id: decision.order_id,
+                driver_id: decision.driver_id.clone(),
+                eta: decision.driver_eta_to_restaurant_s,
+                slack: decision.slack_s,
+            })
+            .collect();
+        prop_assert_eq!(&self.oracle.decide(before, now), &decided);
+        prop_assert_eq!(self.oracle.due(before, now).len(), tick.due);
+        prop_assert!(
+            decided
+                .iter()
+                .all(|d| self.setting.fifo || d.slack <= 120.0 + 1e-6)
+        );
+        let after = self.live.snapshot();
+        let idle: Vec<OrderId> = self
+            .oracle
+            .due(&after, now)
+            .iter()
+            .map(|(request, _)| request.order_id)
+            .collect();
+        let were_due: BTreeSet<OrderId> = self
+            .oracle
+            .due(before, now)
+            .iter()
+            .map(|(request, _)| request.order_id)
+            .collect();
+        prop_assert!(
+            idle.iter().all(|order| !were_due.contains(order)),
+            "left idle: {:?}",
+            idle
+        );
+        prop_assert!(
+            idle.is_empty() || self.live.next_due() <= Some(now),
+            "due by now, next tick not at once"
+        );
+        Seen::count(&self.seen.waits, were_due.len() - decided.len());
+        Ok(())
+    }
+
+    /// Invariants 1 and 4, on the test's own books: one driver per order, one order per driver, and
+    /// every order that came in is somewhere.
+    fn book(&mut self, tick: &Tick) -> Result<(), TestCaseError> {
+        for release in &tick.releases {
+            prop_assert_eq!(
+                self.whereabouts.insert(release.order_id, "pending"),
+                Some("assigned")
+            );
+        }
+        for decision in &tick.decisions {
+            prop_assert_eq!(
+                self.whereabouts.insert(decision.order_id, "assigned"),
+                Some("pending")
+            );
+            prop_assert_eq!(decision.policy, self.live.policy());
+        }
+        for failure in &tick.failures {
+            prop_assert_eq!(
+                self.whereabouts.insert(failure.order_id, "failed"),
+                Some("pending")
+            );
+        }
+        let state = self.live.snapshot();
+        let drivers: BTreeSet<_> = state.assignments.iter().map(|leg| &leg.driver_id).collect();
+        prop_assert_eq!(
+            drivers.len(),
+            state.assignments.len(),
+            "a driver with two orders"
+        );
+        let held = |place: &str| -> Vec<OrderId> {
+            self.whereabouts
+                .iter()
+                .filter(|(_, at)| **at == place)
+                .map(|(order, _)| *order)
+                .collect()
+        };
+        let mut assigned: Vec<OrderId> = state
+            .assignments
+            .iter()
+            .map(|leg| leg.request.order_id)
+            .collect();
+        assigned.sort();
+        prop_assert_eq!(held("assigned"), assigned);
+        prop_assert_eq!(
+            held("pending"),
+            state.pending.iter().map(|r| r.order_id).collect::<Vec<_>>()
+        );
+        let audit = self.live.audit();
+        prop_assert_eq!(audit.violations(), 0, "{:?}", audit);
+        prop_assert!(
+            audit.exclusive.checks >= tick.decisions.len() as u64 && audit.conserved.checks > 0
+        );
+        Seen::count(&self.seen.decisions, tick.decisions.len());
+        Seen::count(&self.seen.releases, tick.releases.len());
+        Seen::count(&self.seen.failures, tick.failures.len());
+        Ok(())
+    }
+
+    /// Rebuilds the shadow as a new owner would: tables without positions, then the recent pings.
+    fn crash(&mut self) {
+        let mut tables = self.live.snapshot();
+        for record in &mut tables.drivers {
+            (record.position, record.seen_at) = (None, None);
+        }
+        let Oracle {
+            config,
+            travel,
+            policy,
+        } = &self.oracle;
+        self.shadow = Scheduler::restore(config.clone(), travel.clone(), policy.build(), tables);
+        let heard = |at: &At| at.plus(dispatch::Seconds(config.location_ttl_s)) >= self.now;
+        for input in self.log.iter().filter_map(|entry| entry.as_ref().ok()) {
+            if let Input::DriverPing { at, .. } | Input::DriverLeft { at, .. } = input
+                && heard(at)
+            {
+                self.shadow.apply(input.clone());
+            }
+        }
+        Seen::count(&self.seen.crashes, 1);
+    }
+
+    /// Invariant 5: the inputs again, ticks only where decisions were made, and all is as it was.
+    fn replay(&self) -> Result<(), TestCaseError> {
+        let Oracle {
+            config,
+            travel,
+            policy,
+        } = &self.oracle;
+        let mut again = scheduler(config.clone(), travel.clone(), policy);
+        for entry in &self.log {
+            match entry {
+                Ok(input) => drop(again.apply(input.clone())),
+                Err(tick) => prop_assert_eq!(&again.tick(tick.at), tick),
+            }
+        }
+        prop_assert_eq!(again.snapshot(), self.live.snapshot());
+        Ok(())
+    }
+}
+
+#[test]
+fn random_histories_keep_every_invariant() {
+    let seen = Seen::default();
+    let mut runner = TestRunner::new(Runs {
+        cases: Runs::default().cases.max(1_500),
+        failure_persistence: None,
+        ..Runs::default()
+    });
+    let outcome = runner.run(&(settings(), steps()), |(setting, steps)| {
+        let mut story = Story::new(setting, &seen);
+        for step in steps {
+            story.step(step)?;
+        }
+        story.replay()
+    });
+    if let Err(failure) = outcome {
+        panic!("{failure}");
+    }
+    let Seen {
+        decisions,
+        waits,
+        releases,
+        failures,
+        crashes,
+    } = seen;
+    for (what, count) in [
+        ("decisions", decisions),
+        ("due requests that had to wait", waits),
+        ("lapsed offers", releases),
+        ("failures", failures),
+        ("crashes", crashes),
+    ] {
+        assert!(
+            count.get() > 100,
+            "too few {what} to mean anything: {}",
+            count.get()
+        );
+    }
+}
