@@ -65,19 +65,18 @@ pub struct SourcePartition {
     pub partition: i32,
 }
 
+impl SourcePartition {
+    pub(crate) fn is_soft(&self) -> bool {
+        matches!(self.source.kind, SourceKind::Soft { .. })
+    }
+}
+
 /// A lane and what it reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lane {
     pub id: LaneId,
     /// In a fixed order; the first durable one carries the lane's sequence number when none of them moved.
     pub sources: Vec<SourcePartition>,
-}
-
-impl Lane {
-    /// Index of a source partition within `sources`.
-    pub(crate) fn index_of(&self, topic: &str, partition: i32) -> Option<usize> {
-        self.sources.iter().position(|s| s.partition == partition && &*s.source.topic == topic)
-    }
 }
 
 /// A partition of a subscribed topic: what the group protocol assigns and revokes.
@@ -100,10 +99,16 @@ impl Topology {
         for source in sources {
             let source = Arc::new(source);
             for partition in 0..source.partitions {
-                let unit = Unit { topic: source.topic.to_string(), partition };
+                let unit = Unit {
+                    topic: source.topic.to_string(),
+                    partition,
+                };
                 let lane = Lane {
                     id: LaneId::new(format!("{}/{partition}", source.topic)),
-                    sources: vec![SourcePartition { source: source.clone(), partition }],
+                    sources: vec![SourcePartition {
+                        source: source.clone(),
+                        partition,
+                    }],
                 };
                 lanes.insert(unit, Arc::new(lane));
             }
@@ -119,12 +124,26 @@ impl Topology {
         let lanes = lanes.into_iter().map(|(partition, id, topics)| {
             let sources = topics.into_iter().flat_map(|topic| {
                 let source = Arc::new(topic);
-                (0..source.partitions).map(move |partition| SourcePartition { source: source.clone(), partition })
+                (0..source.partitions).map(move |partition| SourcePartition {
+                    source: source.clone(),
+                    partition,
+                })
             });
-            let lane = Lane { id, sources: sources.collect() };
-            (Unit { topic: ownership.to_owned(), partition }, Arc::new(lane))
+            let lane = Lane {
+                id,
+                sources: sources.collect(),
+            };
+            (
+                Unit {
+                    topic: ownership.to_owned(),
+                    partition,
+                },
+                Arc::new(lane),
+            )
         });
-        Self { lanes: lanes.collect() }
+        Self {
+            lanes: lanes.collect(),
+        }
     }
 
     /// The lane a unit stands for; `None` for a partition beyond what the catalogue knows.

@@ -62,7 +62,10 @@ impl Headers {
 
     /// The last header of that name, as Kafka's own clients resolve duplicates.
     pub fn last(&self, name: &str) -> Option<&[u8]> {
-        self.iter().filter(|(n, _)| *n == name).last().and_then(|(_, value)| value)
+        self.iter()
+            .filter(|(n, _)| *n == name)
+            .last()
+            .and_then(|(_, value)| value)
     }
 
     /// The last header of that name, when it is UTF-8.
@@ -84,7 +87,10 @@ fn take<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     Some(head)
 }
 
-#[expect(clippy::option_option, reason = "the outer one says the buffer ended, the inner one that the value is null")]
+#[expect(
+    clippy::option_option,
+    reason = "the outer one says the buffer ended, the inner one that the value is null"
+)]
 fn take_nullable<'a>(rest: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
     let length = take_length(rest)?;
     if length == NULL {
@@ -109,14 +115,21 @@ mod tests {
 
     #[test]
     fn headers_come_back_in_order_with_null_and_empty_told_apart() {
-        let given: [(&str, Option<&[u8]>); 4] =
-            [("a", Some(b"1")), ("b", None), ("a", Some(b"")), ("", Some(&[0xff, 0]))];
+        let given: [(&str, Option<&[u8]>); 4] = [
+            ("a", Some(b"1")),
+            ("b", None),
+            ("a", Some(b"")),
+            ("", Some(&[0xff, 0])),
+        ];
         assert_eq!(packed(&given).iter().collect::<Vec<_>>(), given);
     }
 
     #[test]
     fn the_last_of_two_headers_of_a_name_counts() {
-        assert_eq!(packed(&[("a", Some(b"1")), ("a", Some(b"2"))]).text("a"), Some("2"));
+        assert_eq!(
+            packed(&[("a", Some(b"1")), ("a", Some(b"2"))]).text("a"),
+            Some("2")
+        );
         assert_eq!(packed(&[]).text("a"), None);
     }
 }

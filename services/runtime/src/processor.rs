@@ -167,7 +167,12 @@ impl<P: Processor> Effects<P> {
     pub(crate) fn new(messages: usize) -> Self {
         let mut verdicts = Vec::new();
         verdicts.resize_with(messages, || None);
-        Self { outgoing: Outgoing::default(), verdicts, timers: Vec::new(), calls: Vec::new() }
+        Self {
+            outgoing: Outgoing::default(),
+            verdicts,
+            timers: Vec::new(),
+            calls: Vec::new(),
+        }
     }
 
     /// Answers for message `index` of this lane's `messages`. Every message must be answered for.
@@ -184,7 +189,10 @@ impl<P: Processor> Effects<P> {
         if let Some(state) = trace.tracestate() {
             headers.push((TRACESTATE, Some(state.as_bytes())));
         }
-        self.outgoing.push(Record { headers: &headers, ..record });
+        self.outgoing.push(Record {
+            headers: &headers,
+            ..record
+        });
     }
 
     /// Fires `timer` as an event at or after `at`; a timer of the same key is moved.
@@ -225,6 +233,9 @@ pub struct Reject {
 
 impl Reject {
     pub fn new(kind: &'static str, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self {
+            kind,
+            message: message.into(),
+        }
     }
 }

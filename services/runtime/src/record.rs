@@ -30,22 +30,33 @@ pub struct Outgoing {
     names: Vec<String>,
     body: Vec<u8>,
     records: u32,
+    largest: usize,
 }
 
 impl Outgoing {
     pub fn push(&mut self, record: Record<'_>) {
         let topic = self.name(record.topic);
         self.body.extend_from_slice(&topic.to_be_bytes());
-        self.body.extend_from_slice(&record.partition.unwrap_or(-1).to_be_bytes());
+        self.body
+            .extend_from_slice(&record.partition.unwrap_or(-1).to_be_bytes());
         self.bytes(record.key);
         self.bytes(record.value);
-        self.body.extend_from_slice(&(record.headers.len() as u16).to_be_bytes());
+        self.body
+            .extend_from_slice(&(record.headers.len() as u16).to_be_bytes());
         for (name, value) in record.headers {
             let name = self.name(name);
             self.body.extend_from_slice(&name.to_be_bytes());
             self.bytes(*value);
         }
         self.records += 1;
+        self.largest = self
+            .largest
+            .max(record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len));
+    }
+
+    /// Size of the largest key and value.
+    pub(crate) fn largest(&self) -> usize {
+        self.largest
     }
 
     pub fn is_empty(&self) -> bool {
@@ -102,8 +113,15 @@ pub(crate) fn unpack<E: From<MalformedRow>>(
         return Err(MalformedRow("unknown version").into());
     }
     let records = rest.u32()?;
-    let names = (0..rest.u16()?).map(|_| rest.name()).collect::<Result<Vec<&str>, MalformedRow>>()?;
-    let name = |index: u16| names.get(usize::from(index)).copied().ok_or(MalformedRow("unknown name"));
+    let names = (0..rest.u16()?)
+        .map(|_| rest.name())
+        .collect::<Result<Vec<&str>, MalformedRow>>()?;
+    let name = |index: u16| {
+        names
+            .get(usize::from(index))
+            .copied()
+            .ok_or(MalformedRow("unknown name"))
+    };
     let mut headers = Vec::new();
     for _ in 0..records {
         let topic = name(rest.u16()?)?;
@@ -114,16 +132,29 @@ pub(crate) fn unpack<E: From<MalformedRow>>(
             headers.push((name(rest.u16()?)?, rest.bytes()?));
         }
         let partition = (partition >= 0).then_some(partition);
-        each(&Record { topic, partition, key, value, headers: &headers })?;
+        each(&Record {
+            topic,
+            partition,
+            key,
+            value,
+            headers: &headers,
+        })?;
     }
-    if rest.0.is_empty() { Ok(()) } else { Err(MalformedRow("bytes after the last record").into()) }
+    if rest.0.is_empty() {
+        Ok(())
+    } else {
+        Err(MalformedRow("bytes after the last record").into())
+    }
 }
 
 struct Cursor<'a>(&'a [u8]);
 
 impl<'a> Cursor<'a> {
     fn array<const N: usize>(&mut self) -> Result<[u8; N], MalformedRow> {
-        let (head, tail) = self.0.split_first_chunk::<N>().ok_or(MalformedRow("cut short"))?;
+        let (head, tail) = self
+            .0
+            .split_first_chunk::<N>()
+            .ok_or(MalformedRow("cut short"))?;
         self.0 = tail;
         Ok(*head)
     }
@@ -137,14 +168,18 @@ impl<'a> Cursor<'a> {
     }
 
     fn slice(&mut self, length: usize) -> Result<&'a [u8], MalformedRow> {
-        let (head, tail) = self.0.split_at_checked(length).ok_or(MalformedRow("cut short"))?;
+        let (head, tail) = self
+            .0
+            .split_at_checked(length)
+            .ok_or(MalformedRow("cut short"))?;
         self.0 = tail;
         Ok(head)
     }
 
     fn name(&mut self) -> Result<&'a str, MalformedRow> {
         let length = self.u16()?;
-        std::str::from_utf8(self.slice(usize::from(length))?).map_err(|_| MalformedRow("a name is not UTF-8"))
+        std::str::from_utf8(self.slice(usize::from(length))?)
+            .map_err(|_| MalformedRow("a name is not UTF-8"))
     }
 
     fn bytes(&mut self) -> Result<Option<&'a [u8]>, MalformedRow> {
@@ -163,9 +198,27 @@ mod tests {
     fn records_come_back_as_they_went_in() {
         let headers: [(&str, Option<&[u8]>); 2] = [("h", Some(b"x")), ("n", None)];
         let given = [
-            Record { topic: "a", partition: Some(3), key: Some(b"k"), value: Some(b"v"), headers: &headers },
-            Record { topic: "b", partition: None, key: None, value: None, headers: &[] },
-            Record { topic: "a", partition: Some(0), key: Some(b""), value: Some(b""), headers: &headers[1..] },
+            Record {
+                topic: "a",
+                partition: Some(3),
+                key: Some(b"k"),
+                value: Some(b"v"),
+                headers: &headers,
+            },
+            Record {
+                topic: "b",
+                partition: None,
+                key: None,
+                value: None,
+                headers: &[],
+            },
+            Record {
+                topic: "a",
+                partition: Some(0),
+                key: Some(b""),
+                value: Some(b""),
+                headers: &headers[1..],
+            },
         ];
         let mut outgoing = Outgoing::default();
         given.iter().for_each(|record| outgoing.push(*record));
@@ -182,10 +235,19 @@ mod tests {
     #[test]
     fn a_damaged_row_is_an_error_and_never_a_panic() {
         let mut outgoing = Outgoing::default();
-        outgoing.push(Record { topic: "a", partition: None, key: Some(b"k"), value: Some(b"v"), headers: &[] });
+        outgoing.push(Record {
+            topic: "a",
+            partition: None,
+            key: Some(b"k"),
+            value: Some(b"v"),
+            headers: &[],
+        });
         let row = outgoing.pack();
         for end in 0..row.len() {
-            assert!(unpack::<MalformedRow>(&row[..end], |_| Ok(())).is_err(), "cut at {end}");
+            assert!(
+                unpack::<MalformedRow>(&row[..end], |_| Ok(())).is_err(),
+                "cut at {end}"
+            );
         }
         let mut longer = row.clone();
         longer.push(0);

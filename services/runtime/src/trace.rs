@@ -31,26 +31,45 @@ pub struct Trace {
 impl Trace {
     /// A trace that starts here.
     pub fn root() -> Self {
-        Self { trace_id: rand::random::<u128>() | 1, span_id: rand::random::<u64>() | 1, flags: 1, state: None }
+        Self {
+            trace_id: rand::random::<u128>() | 1,
+            span_id: rand::random::<u64>() | 1,
+            flags: 1,
+            state: None,
+        }
     }
 
     /// Reads `version-traceid-parentid-flags`; `None` for anything else, which the recommendation says to ignore.
     pub fn parse(traceparent: &str, tracestate: Option<&str>) -> Option<Self> {
         let mut parts = traceparent.split('-');
-        let (version, trace_id, span_id, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-        let known = version.len() == 2 && version != "ff" && (version != "00" || parts.next().is_none());
+        let (version, trace_id, span_id, flags) =
+            (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        let known =
+            version.len() == 2 && version != "ff" && (version != "00" || parts.next().is_none());
         if !known || trace_id.len() != 32 || span_id.len() != 16 || flags.len() != 2 {
             return None;
         }
-        let trace_id = u128::from_str_radix(trace_id, 16).ok().filter(|id| *id != 0)?;
-        let span_id = u64::from_str_radix(span_id, 16).ok().filter(|id| *id != 0)?;
+        let trace_id = u128::from_str_radix(trace_id, 16)
+            .ok()
+            .filter(|id| *id != 0)?;
+        let span_id = u64::from_str_radix(span_id, 16)
+            .ok()
+            .filter(|id| *id != 0)?;
         let flags = u8::from_str_radix(flags, 16).ok()?;
-        Some(Self { trace_id, span_id, flags, state: tracestate.map(Arc::from) })
+        Some(Self {
+            trace_id,
+            span_id,
+            flags,
+            state: tracestate.map(Arc::from),
+        })
     }
 
     /// The `traceparent` header; also the durable form of a trace for state that outlives a cycle.
     pub fn traceparent(&self) -> String {
-        format!("00-{:032x}-{:016x}-{:02x}", self.trace_id, self.span_id, self.flags)
+        format!(
+            "00-{:032x}-{:016x}-{:02x}",
+            self.trace_id, self.span_id, self.flags
+        )
     }
 
     pub fn tracestate(&self) -> Option<&str> {
@@ -59,7 +78,10 @@ impl Trace {
 
     /// A new span of the same trace.
     pub fn child(&self) -> Self {
-        Self { span_id: rand::random::<u64>() | 1, ..self.clone() }
+        Self {
+            span_id: rand::random::<u64>() | 1,
+            ..self.clone()
+        }
     }
 
     pub(crate) fn of(headers: &Headers) -> Option<Self> {
@@ -67,7 +89,11 @@ impl Trace {
     }
 
     fn span_context(&self) -> SpanContext {
-        let state = self.state.as_deref().and_then(|state| state.parse::<TraceState>().ok()).unwrap_or_default();
+        let state = self
+            .state
+            .as_deref()
+            .and_then(|state| state.parse::<TraceState>().ok())
+            .unwrap_or_default();
         let (trace_id, span_id) = (TraceId::from(self.trace_id), SpanId::from(self.span_id));
         SpanContext::new(trace_id, span_id, TraceFlags::new(self.flags), true, state)
     }
@@ -86,25 +112,37 @@ impl Spans {
     /// `exporting`: whether anybody receives spans; otherwise none are built.
     pub(crate) fn new(exporting: bool, group: &str) -> Self {
         let tracer = exporting.then(|| opentelemetry::global::tracer("runtime"));
-        Self { tracer, group: group.into() }
+        Self {
+            tracer,
+            group: group.into(),
+        }
     }
 
     /// Opens the span of a message: child of its producer's context, or a root.
     pub(crate) fn open(&self, message: &Message) -> (Trace, OpenSpan) {
         let parent = Trace::of(&message.headers);
         let Some(tracer) = &self.tracer else {
-            return (parent.map_or_else(Trace::root, |parent| parent.child()), None);
+            return (
+                parent.map_or_else(Trace::root, |parent| parent.child()),
+                None,
+            );
         };
         let name: Cow<'static, str> = format!("process {}", message.source.topic).into();
-        let builder = tracer.span_builder(name).with_kind(SpanKind::Consumer).with_attributes([
-            KeyValue::new("messaging.system", "kafka"),
-            KeyValue::new("messaging.operation.name", "process"),
-            KeyValue::new("messaging.operation.type", "process"),
-            KeyValue::new("messaging.destination.name", message.source.topic.clone()),
-            KeyValue::new("messaging.destination.partition.id", message.partition.to_string()),
-            KeyValue::new("messaging.kafka.offset", message.offset),
-            KeyValue::new("messaging.consumer.group.name", self.group.clone()),
-        ]);
+        let builder = tracer
+            .span_builder(name)
+            .with_kind(SpanKind::Consumer)
+            .with_attributes([
+                KeyValue::new("messaging.system", "kafka"),
+                KeyValue::new("messaging.operation.name", "process"),
+                KeyValue::new("messaging.operation.type", "process"),
+                KeyValue::new("messaging.destination.name", message.source.topic.clone()),
+                KeyValue::new(
+                    "messaging.destination.partition.id",
+                    message.partition.to_string(),
+                ),
+                KeyValue::new("messaging.kafka.offset", message.offset),
+                KeyValue::new("messaging.consumer.group.name", self.group.clone()),
+            ]);
         let context = match &parent {
             Some(parent) => Context::new().with_remote_span_context(parent.span_context()),
             None => Context::new(),
@@ -136,17 +174,24 @@ mod tests {
     fn a_child_keeps_the_trace_and_changes_the_span() {
         let parent = Trace::parse(PARENT, Some("a=b")).unwrap();
         let child = parent.child();
-        assert_eq!((child.trace_id, child.tracestate()), (parent.trace_id, Some("a=b")));
+        assert_eq!(
+            (child.trace_id, child.tracestate()),
+            (parent.trace_id, Some("a=b"))
+        );
         assert_ne!(child.span_id, parent.span_id);
     }
 
     #[test]
     fn what_is_no_trace_context_is_ignored() {
-        for bad in ["", "00", "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        for bad in [
+            "",
+            "00",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
             "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
             "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
-            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more", "rubbish"]
-        {
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more",
+            "rubbish",
+        ] {
             assert_eq!(Trace::parse(bad, None), None, "{bad}");
         }
     }

@@ -1,0 +1,608 @@
+//! The cycle: gather, apply in one PostgreSQL transaction, publish in one Kafka transaction, then start calls.
+//!
+//! A cycle owns the memory of its lanes while it runs. If anything at all goes wrong, that memory is dropped and the lanes
+//! are recovered from the logs; there is no other error path, so none can forget a case. What went wrong only decides how
+//! soon, and whether the next cycle is smaller.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use thiserror::Error;
+
+use crate::dead_letter::Stage;
+use crate::engine::Engine;
+use crate::lane::{Lane, LaneId};
+use crate::membership::Generation;
+use crate::metric;
+use crate::probe::Step;
+use crate::processor::{
+    ApplyError, Cycle, DecodeError, Effects, LaneCycle, Processor, Received, Reject, Verdict,
+};
+use crate::publisher::{Publication, PublishError};
+use crate::record::Outgoing;
+use crate::running::{Condemned, Phase, Running};
+use crate::store::{self, Settlement};
+use crate::trace::OpenSpan;
+
+/// Why a cycle did not complete. Its lanes are recovered in any case.
+#[derive(Debug, Error)]
+enum CycleError {
+    #[error("decoding: {0}")]
+    Decode(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("another owner has taken {0} of the lanes")]
+    Fenced(u64),
+    #[error("applying: {0}")]
+    Apply(#[from] ApplyError),
+    #[error("outcome of the PostgreSQL commit unknown: {0}")]
+    CommitUnknown(#[source] sqlx::Error),
+    #[error("publishing: {0}")]
+    Publish(#[from] PublishError),
+    #[error("not a member of the group")]
+    NoGeneration,
+}
+
+impl CycleError {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Decode(_) => "decode",
+            Self::Fenced(_) => "fenced",
+            Self::Apply(ApplyError::Transient(_)) => "apply_transient",
+            Self::Apply(ApplyError::Permanent(_)) => "apply_permanent",
+            Self::CommitUnknown(_) => "commit_unknown",
+            Self::Publish(PublishError::Refused(_)) => "publish_refused",
+            Self::Publish(_) => "publish_unknown",
+            Self::NoGeneration => "no_generation",
+        }
+    }
+}
+
+impl From<sqlx::Error> for CycleError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Apply(error.into())
+    }
+}
+
+/// One lane's part of a running cycle.
+struct Part<P: Processor> {
+    lane: Arc<Lane>,
+    running: Box<Running<P>>,
+    condemned: Option<Condemned>,
+    /// How many events the cycle has of this lane; none when it is only tidied up.
+    events: usize,
+    /// How many messages from the front of the queue are in this cycle.
+    messages: usize,
+    timers: Vec<(DateTime<Utc>, P::Timer)>,
+    answers: Vec<P::Answer>,
+    /// Durable messages that cannot be read or applied, by index in the queue.
+    rejected: Vec<(usize, Stage, Reject)>,
+    spans: Vec<OpenSpan>,
+}
+
+/// What a part leaves for after the commit.
+struct Outcome<P: Processor> {
+    positions: Vec<i64>,
+    row: Option<Arc<Vec<u8>>>,
+    records: u32,
+    rejects: u32,
+    timers: Vec<(P::Timer, Option<DateTime<Utc>>)>,
+    calls: Vec<P::Call>,
+}
+
+/// Largest record a processor may publish, in bytes of key and value: below every broker default, headers included. A record
+/// that Kafka refuses for its size would hold its lane up for ever.
+const MAX_RECORD: usize = 900_000;
+
+impl<P: Processor> Engine<P> {
+    /// Runs one cycle over all lanes that have something to do; says whether there were any.
+    pub(crate) async fn cycle(&mut self) -> bool {
+        let now = Utc::now();
+        let mut parts = self.pick(now);
+        if parts.is_empty() {
+            return false;
+        }
+        let started = Instant::now();
+        let events: usize = parts.iter().map(|part| part.events).sum();
+        match self.run_cycle(now, &mut parts).await {
+            Ok(outcomes) => {
+                self.limit = (self.limit * 2).min(self.parts.settings.max_batch);
+                self.complete(parts, outcomes);
+            }
+            Err(error) => self.fail(&error, &parts),
+        }
+        metrics::histogram!(metric::CYCLE_SECONDS, "phase" => "total")
+            .record(started.elapsed().as_secs_f64());
+        metrics::histogram!(metric::CYCLE_EVENTS).record(events as f64);
+        true
+    }
+
+    /// Takes lanes with something to do out of their slots, starting after the lane that came last, up to the limit.
+    fn pick(&mut self, now: DateTime<Utc>) -> Vec<Part<P>> {
+        let idle = Duration::from_millis(self.parts.settings.idle_ms);
+        let refresh = Duration::from_secs(self.parts.settings.offset_refresh_s);
+        let instant = Instant::now();
+        let wants = |lane: &Lane, running: &Running<P>| {
+            running.has_events(now) || running.tidy_at(lane, idle, refresh) <= instant
+        };
+        let mut ids: Vec<LaneId> = self
+            .running()
+            .filter(|(id, running)| wants(&self.slots[*id].lane, running))
+            .map(|(id, _)| id.clone())
+            .collect();
+        if let Some(last) = &self.picked_last {
+            let after = ids.partition_point(|id| id <= last);
+            ids.rotate_left(after);
+        }
+        let mut parts = Vec::with_capacity(ids.len());
+        let mut room = self.limit;
+        for id in ids {
+            if room == 0 {
+                break;
+            }
+            let Some(slot) = self.slots.get_mut(&id) else {
+                continue;
+            };
+            let Phase::Running(running) = std::mem::replace(&mut slot.phase, Phase::Busy) else {
+                continue;
+            };
+            let part = Part::gather(
+                slot.lane.clone(),
+                running,
+                slot.condemned.clone(),
+                now,
+                room,
+            );
+            room -= part.events.min(room);
+            self.picked_last = Some(id);
+            parts.push(part);
+        }
+        parts
+    }
+
+    async fn run_cycle(
+        &self,
+        now: DateTime<Utc>,
+        parts: &mut [Part<P>],
+    ) -> Result<Vec<Outcome<P>>, CycleError> {
+        let generation = self.generation.clone().ok_or(CycleError::NoGeneration)?;
+        let started = Instant::now();
+        let received = self.decode(parts).await?;
+        self.parts.probe.reached(Step::Gathered);
+        let phase = |name: &'static str, since: Instant| {
+            metrics::histogram!(metric::CYCLE_SECONDS, "phase" => name)
+                .record(since.elapsed().as_secs_f64());
+        };
+        phase("decode", started);
+        let started = Instant::now();
+        let mut tx = self.parts.db.begin().await?;
+        let held: Vec<_> = parts
+            .iter()
+            .map(|part| (&part.lane, part.running.version, part.running.epoch))
+            .collect();
+        let passed = store::fence(&mut tx, &held).await?;
+        if passed != held.len() as u64 {
+            return Err(CycleError::Fenced(held.len() as u64 - passed));
+        }
+        self.parts.probe.reached(Step::Fenced);
+        let effects = self.apply(now, parts, received, &mut tx).await?;
+        self.parts.probe.reached(Step::Applied);
+        let outcomes = self.outcomes(now, parts, effects)?;
+        store::settle(&mut tx, &settlement(parts, &outcomes)).await?;
+        self.parts.probe.reached(Step::Settled);
+        phase("apply", started);
+        let started = Instant::now();
+        tx.commit().await.map_err(CycleError::CommitUnknown)?;
+        self.parts.probe.reached(Step::Committed);
+        phase("commit", started);
+        advance(parts, &outcomes);
+        let started = Instant::now();
+        self.publish(parts, &outcomes, generation).await?;
+        phase("publish", started);
+        Ok(outcomes)
+    }
+
+    /// Reads each part's messages; those that cannot be read are rejected without being applied.
+    async fn decode(
+        &self,
+        parts: &mut [Part<P>],
+    ) -> Result<Vec<Vec<Received<P::Event>>>, CycleError> {
+        let mut all = Vec::with_capacity(parts.len());
+        for part in parts {
+            let mut received = Vec::with_capacity(part.messages);
+            for (index, queued) in part.running.queue.iter().take(part.messages).enumerate() {
+                let condemned = part
+                    .condemned
+                    .as_ref()
+                    .filter(|it| (it.source, it.offset) == (queued.source, queued.message.offset));
+                if let Some(condemned) = condemned {
+                    part.rejected
+                        .push((index, Stage::Apply, condemned.reject.clone()));
+                    continue;
+                }
+                match self.parts.processor.decode(&queued.message).await {
+                    Ok(event) => {
+                        let (trace, span) = self.parts.spans.open(&queued.message);
+                        part.spans.push(span);
+                        let (offset, timestamp_ms) =
+                            (queued.message.offset, queued.message.timestamp_ms);
+                        received.push(Received {
+                            event,
+                            source: queued.source,
+                            offset,
+                            timestamp_ms,
+                            trace,
+                        });
+                    }
+                    Err(DecodeError::Reject(reject)) => {
+                        part.rejected.push((index, Stage::Decode, reject))
+                    }
+                    Err(DecodeError::Retry(error)) => return Err(CycleError::Decode(error)),
+                }
+            }
+            all.push(received);
+        }
+        Ok(all)
+    }
+
+    /// Lets the processor apply the events; a lane that is only tidied up has none.
+    async fn apply(
+        &self,
+        now: DateTime<Utc>,
+        parts: &mut [Part<P>],
+        received: Vec<Vec<Received<P::Event>>>,
+        tx: &mut sqlx::PgConnection,
+    ) -> Result<Vec<Effects<P>>, ApplyError> {
+        let mut lanes = Vec::with_capacity(parts.len());
+        let mut has_events = false;
+        for (part, messages) in parts.iter_mut().zip(received) {
+            let positions = part.positions();
+            let timers: Vec<P::Timer> =
+                part.timers.iter().map(|(_, timer)| timer.clone()).collect();
+            let answers = std::mem::take(&mut part.answers);
+            has_events |= !messages.is_empty() || !timers.is_empty() || !answers.is_empty();
+            let effects = Effects::new(messages.len());
+            let (lane, state) = (&part.lane, &mut part.running.state);
+            lanes.push(LaneCycle {
+                lane,
+                state,
+                messages,
+                timers,
+                answers,
+                positions,
+                effects,
+            });
+        }
+        let mut cycle = Cycle { now, lanes };
+        if has_events {
+            self.parts.processor.apply(&mut cycle, tx).await?;
+        }
+        Ok(cycle.lanes.into_iter().map(|lane| lane.effects).collect())
+    }
+
+    /// Turns effects into what is written and published: verdicts are counted, dead letters added, records packed.
+    fn outcomes(
+        &self,
+        now: DateTime<Utc>,
+        parts: &mut [Part<P>],
+        effects: Vec<Effects<P>>,
+    ) -> Result<Vec<Outcome<P>>, ApplyError> {
+        let outcome = |(part, mut effects): (&mut Part<P>, Effects<P>)| {
+            part.settle_verdicts(std::mem::take(&mut effects.verdicts))?;
+            let mut outgoing = effects.outgoing;
+            if outgoing.largest() > MAX_RECORD {
+                return Err(ApplyError::permanent(format!(
+                    "a record of {} bytes is too large",
+                    outgoing.largest()
+                )));
+            }
+            let rejects = self.bury(now, part, &mut outgoing);
+            Ok(Outcome {
+                positions: part.positions(),
+                row: (!outgoing.is_empty()).then(|| Arc::new(outgoing.pack())),
+                records: outgoing.len(),
+                rejects,
+                timers: effects.timers,
+                calls: effects.calls,
+            })
+        };
+        parts.iter_mut().zip(effects).map(outcome).collect()
+    }
+
+    /// Adds the dead letters of a part, in the order of its messages; returns how many.
+    fn bury(&self, now: DateTime<Utc>, part: &mut Part<P>, outgoing: &mut Outgoing) -> u32 {
+        part.rejected.sort_by_key(|(index, ..)| *index);
+        let queued = part
+            .rejected
+            .iter()
+            .map(|(index, stage, reject)| (&part.running.queue[*index].message, *stage, reject));
+        let soft = part
+            .running
+            .unreadable
+            .iter()
+            .map(|(_, message, reject)| (message, Stage::Decode, reject));
+        let mut rejects = 0;
+        for (message, stage, reject) in queued.chain(soft) {
+            tracing::warn!(
+                topic = &*message.source.topic,
+                partition = message.partition,
+                offset = message.offset,
+                kind = reject.kind,
+                error = reject.message,
+                "dead letter"
+            );
+            metrics::counter!(metric::MESSAGES, "verdict" => "reject", "reason" => reject.kind)
+                .increment(1);
+            self.parts
+                .undertaker
+                .bury(message, reject, stage, now, outgoing);
+            rejects += 1;
+        }
+        rejects
+    }
+
+    async fn publish(
+        &self,
+        parts: &mut [Part<P>],
+        outcomes: &[Outcome<P>],
+        generation: Arc<Generation>,
+    ) -> Result<(), CycleError> {
+        let refresh = Duration::from_secs(self.parts.settings.offset_refresh_s);
+        let speaks = |(part, outcome): &(&mut Part<P>, &Outcome<P>)| part.speaks(outcome, refresh);
+        let mut publication = Publication {
+            rows: Vec::new(),
+            positions: Vec::new(),
+            generation,
+        };
+        let mut published = Vec::new();
+        for (part, outcome) in parts.iter_mut().zip(outcomes).filter(speaks) {
+            publication.rows.extend(outcome.row.clone());
+            publication
+                .positions
+                .extend(part.running.commit_positions(&part.lane));
+            published.push(part);
+        }
+        if publication.positions.is_empty() {
+            return Ok(());
+        }
+        self.parts.publisher.publish(publication).await?;
+        let now = Instant::now();
+        published
+            .into_iter()
+            .for_each(|part| part.running.note_published(now));
+        Ok(())
+    }
+
+    /// Puts the lanes back and starts what follows from the cycle.
+    fn complete(&mut self, parts: Vec<Part<P>>, outcomes: Vec<Outcome<P>>) {
+        let now = Instant::now();
+        for (mut part, outcome) in parts.into_iter().zip(outcomes) {
+            metrics::counter!(metric::RECORDS).increment(outcome.records.into());
+            for queued in part.running.queue.drain(..part.messages) {
+                self.held = self.held.saturating_sub(queued.message.bytes());
+            }
+            part.running.unreadable.clear();
+            part.running.timers.fired(&part.timers);
+            for (timer, at) in outcome.timers {
+                part.running.timers.set(timer, at);
+            }
+            let (id, incarnation) = (part.lane.id.clone(), part.running.incarnation);
+            // Answers to calls that were not wanted any more cannot arrive: the slot is this incarnation's.
+            let Some(slot) = self.slots.get_mut(&id) else {
+                continue;
+            };
+            (slot.failures, slot.condemned) = (
+                0,
+                slot.condemned
+                    .take()
+                    .filter(|it| it.offset >= outcome.positions[it.source]),
+            );
+            slot.phase = match slot.rejects.add(outcome.rejects, now) {
+                None => Phase::Running(part.running),
+                Some(until) => {
+                    tracing::error!(lane = %id, "too many dead letters: pausing");
+                    metrics::counter!(metric::REJECT_PAUSES).increment(1);
+                    Phase::Waiting { until }
+                }
+            };
+            if matches!(slot.phase, Phase::Running(_)) {
+                self.calls.enqueue(&id, incarnation, outcome.calls);
+            }
+        }
+    }
+
+    /// Drops the memory of the lanes and decides when they are recovered, and how large the next cycle may be.
+    fn fail(&mut self, error: &CycleError, parts: &[Part<P>]) {
+        metrics::counter!(metric::CYCLE_FAILURES, "kind" => error.kind()).increment(1);
+        match error {
+            CycleError::Fenced(_) => {
+                metrics::counter!(metric::FENCES, "log" => "postgres").increment(1)
+            }
+            CycleError::Publish(PublishError::Refused(_)) => {
+                metrics::counter!(metric::FENCES, "log" => "kafka").increment(1)
+            }
+            _ => {}
+        }
+        let permanent = matches!(error, CycleError::Apply(ApplyError::Permanent(_)));
+        let events: usize = parts.iter().map(|part| part.events).sum();
+        tracing::warn!(%error, lanes = parts.len(), events, "cycle failed");
+        if permanent {
+            self.limit = (events / 2).max(1);
+        }
+        let now = Instant::now();
+        for part in parts {
+            let Some(slot) = self.slots.get_mut(&part.lane.id) else {
+                continue;
+            };
+            if permanent && events == 1 && !part.condemn(error, &mut slot.condemned) {
+                metrics::counter!(metric::VIOLATIONS, "kind" => "event_not_applicable")
+                    .increment(1);
+                tracing::error!(lane = %part.lane.id, %error, "a timer or an answer cannot be applied: the lane stands still");
+            }
+            slot.failures += 1;
+            // The search for the event at fault does not wait; everything else gives the other side time.
+            let searching = permanent && (events > 1 || slot.condemned.is_some());
+            let pause = if searching {
+                Duration::ZERO
+            } else {
+                backoff(slot.failures)
+            };
+            slot.phase = Phase::Waiting { until: now + pause };
+        }
+        self.forget_dropped();
+    }
+}
+
+/// Pause before the next try: 50 ms, doubling to 5 s, half of it random so that instances do not move in step.
+pub(crate) fn backoff(failures: u32) -> Duration {
+    let full = Duration::from_millis(50) * 2u32.saturating_pow(failures.saturating_sub(1).min(7));
+    let full = full.min(Duration::from_secs(5));
+    full / 2 + full.mul_f64(rand::random::<f64>() / 2.0)
+}
+
+impl<P: Processor> Part<P> {
+    /// Takes up to `room` events of a lane: timers, then answers, then messages.
+    fn gather(
+        lane: Arc<Lane>,
+        mut running: Box<Running<P>>,
+        condemned: Option<Condemned>,
+        now: DateTime<Utc>,
+        room: usize,
+    ) -> Self {
+        let timers = running.timers.due(now, room);
+        for (at, _) in &timers {
+            let late = (now - at).to_std().unwrap_or_default();
+            metrics::histogram!(metric::TIMER_LATENESS).record(late.as_secs_f64());
+        }
+        let room = room - timers.len();
+        let answers: Vec<P::Answer> = running
+            .answers
+            .drain(..room.min(running.answers.len()))
+            .collect();
+        let messages = (room - answers.len()).min(running.queue.len());
+        let events = timers.len() + answers.len() + messages + running.unreadable.len();
+        Self {
+            lane,
+            running,
+            condemned,
+            events,
+            messages,
+            timers,
+            answers,
+            rejected: Vec::new(),
+            spans: Vec::new(),
+        }
+    }
+
+    /// Positions once this cycle's messages are applied.
+    fn positions(&self) -> Vec<i64> {
+        let mut positions = self.running.positions.clone();
+        for queued in self.running.queue.iter().take(self.messages) {
+            positions[queued.source] = queued.message.offset + 1;
+        }
+        positions
+    }
+
+    /// Takes the processor's verdicts: each message that was not rejected while decoding must have one.
+    fn settle_verdicts(&mut self, verdicts: Vec<Option<Verdict>>) -> Result<(), ApplyError> {
+        let mut unread = self.rejected.iter().map(|(index, ..)| *index).peekable();
+        let read = (0..self.messages)
+            .filter(|index| unread.next_if_eq(index).is_none())
+            .collect::<Vec<_>>();
+        for (index, verdict) in read.into_iter().zip(verdicts) {
+            match verdict {
+                Some(Verdict::Done) => {
+                    metrics::counter!(metric::MESSAGES, "verdict" => "done", "reason" => "")
+                        .increment(1)
+                }
+                Some(Verdict::Skip(reason)) => {
+                    metrics::counter!(metric::MESSAGES, "verdict" => "skip", "reason" => reason)
+                        .increment(1);
+                }
+                Some(Verdict::Reject(reject)) => self.rejected.push((index, Stage::Apply, reject)),
+                None => {
+                    return Err(ApplyError::permanent(
+                        "the processor did not answer for every message",
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Blames the only message of this cycle for its failure; `false` when the only event was no message.
+    fn condemn(&self, error: &CycleError, condemned: &mut Option<Condemned>) -> bool {
+        let blamed = self.running.queue.front().filter(|_| self.messages == 1);
+        if let Some(queued) = blamed {
+            let reject = Reject::new("unprocessable", error.to_string());
+            *condemned = Some(Condemned {
+                source: queued.source,
+                offset: queued.message.offset,
+                reject,
+            });
+        }
+        blamed.is_some()
+    }
+
+    /// Whether there is something to tell Kafka: a row, or, at rest, a position that it does not know or may soon forget.
+    fn speaks(&self, outcome: &Outcome<P>, refresh: Duration) -> bool {
+        outcome.row.is_some()
+            || (self.events == 0 && self.running.is_uncommitted(&self.lane, refresh))
+    }
+}
+
+/// What the last statement of the cycle writes.
+fn settlement<P: Processor>(parts: &[Part<P>], outcomes: &[Outcome<P>]) -> Settlement {
+    let mut settlement = Settlement::default();
+    for (part, outcome) in parts.iter().zip(outcomes) {
+        let id = &part.lane.id;
+        for (index, source) in part.lane.sources.iter().enumerate() {
+            // A soft position is kept only to reject nothing twice.
+            let counts = if source.is_soft() {
+                part.running
+                    .unreadable
+                    .iter()
+                    .any(|(unread, ..)| *unread == index)
+            } else {
+                outcome.positions[index] != part.running.positions[index]
+            };
+            if counts {
+                let topic = source.source.topic.clone();
+                settlement.positions.push((
+                    id.clone(),
+                    topic,
+                    source.partition,
+                    outcome.positions[index],
+                ));
+            }
+        }
+        if let Some(row) = &outcome.row {
+            settlement
+                .rows
+                .push((id.clone(), part.running.seq + 1, row.clone()));
+        }
+        if part.running.undeleted {
+            settlement
+                .published
+                .push((id.clone(), part.running.published));
+        }
+    }
+    settlement
+}
+
+/// PostgreSQL has committed: memory follows.
+fn advance<P: Processor>(parts: &mut [Part<P>], outcomes: &[Outcome<P>]) {
+    let now = Instant::now();
+    for (part, outcome) in parts.iter_mut().zip(outcomes) {
+        let running = &mut part.running;
+        running.version += 1;
+        running.seq += i64::from(outcome.row.is_some());
+        running.undeleted = outcome.row.is_some();
+        for (source, ..) in &running.unreadable {
+            running.rejected_below[*source] = outcome.positions[*source];
+        }
+        running.positions.clone_from(&outcome.positions);
+        if part.events > 0 {
+            running.active_at = now;
+        }
+    }
+}

@@ -1,0 +1,466 @@
+//! The engine: one task that owns every lane of the process and does one thing at a time.
+//!
+//! It takes what came in (ownership, messages, answers), recovers lanes that need it, and runs cycles. Because everything
+//! of a lane happens between two of its awaits, there is nothing in flight when ownership changes: a revocation is
+//! answered by dropping the lane's memory. The order of the inputs matters once: ownership before everything else.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use rdkafka::consumer::BaseConsumer;
+use rdkafka::error::KafkaError;
+use sqlx::PgPool;
+use thiserror::Error;
+use tokio::sync::mpsc::{Receiver, UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::watch;
+
+use crate::calls::{Answered, Calls};
+use crate::config::RuntimeSettings;
+use crate::dead_letter::Undertaker;
+use crate::health::Health;
+use crate::lane::{LaneId, Topology, Unit};
+use crate::membership::{Generation, Membership, Ownership};
+use crate::metric;
+use crate::probe::Probe;
+use crate::processor::{DecodeError, Observed, Processor};
+use crate::publisher::Publisher;
+use crate::reader::{Fetched, Read, ReadContext, Reader};
+use crate::restore::CommittedRead;
+use crate::running::{Phase, Queued, RejectRate, Running, Slot};
+use crate::trace::Spans;
+
+/// The engine cannot go on; the process has to end and start again.
+#[derive(Debug, Error)]
+pub enum EngineError {
+    #[error("group membership: {0}")]
+    Membership(#[source] KafkaError),
+    #[error("the {0} thread has ended")]
+    ThreadEnded(&'static str),
+}
+
+/// What the engine is built from.
+pub(crate) struct Parts<P: Processor> {
+    pub(crate) processor: Arc<P>,
+    pub(crate) topology: Topology,
+    pub(crate) settings: RuntimeSettings,
+    pub(crate) undertaker: Undertaker,
+    pub(crate) db: PgPool,
+    pub(crate) publisher: Publisher,
+    pub(crate) reader: Reader,
+    pub(crate) reads: Receiver<Read>,
+    pub(crate) consumer: Arc<BaseConsumer<ReadContext>>,
+    pub(crate) ownership: UnboundedReceiver<Ownership>,
+    pub(crate) spans: Spans,
+    pub(crate) health: Arc<Health>,
+    pub(crate) probe: Arc<dyn Probe>,
+}
+
+pub(crate) struct Engine<P: Processor> {
+    pub(crate) parts: Parts<P>,
+    pub(crate) slots: BTreeMap<LaneId, Slot<P>>,
+    pub(crate) calls: Calls<P>,
+    /// The generation under which all lanes here are owned; `None` before the first assignment and after a loss.
+    pub(crate) generation: Option<Arc<Generation>>,
+    pub(crate) committed_reads: UnboundedReceiver<CommittedRead>,
+    pub(crate) committed_reader: UnboundedSender<CommittedRead>,
+    /// Source of incarnation numbers and recovery tickets.
+    pub(crate) counter: u64,
+    /// Most events in the next cycle: halved when one cannot be applied, doubled when one can.
+    pub(crate) limit: usize,
+    /// The lane after which the next cycle starts to pick, so that a small limit is fair.
+    pub(crate) picked_last: Option<LaneId>,
+    /// Bytes of messages held in queues.
+    pub(crate) held: usize,
+}
+
+/// Longest the loop rests without looking around.
+const REST: Duration = Duration::from_millis(250);
+/// Fewer waiting messages than this are worth waiting for company.
+const COMPANY: usize = 200;
+
+/// One thing that came in.
+enum Input<P: Processor> {
+    Ownership(Ownership),
+    Read(Read),
+    Answer(Answered<P::Answer>),
+    Committed(CommittedRead),
+}
+
+impl<P: Processor> Engine<P> {
+    pub(crate) fn new(parts: Parts<P>) -> Self {
+        let (committed_reader, committed_reads) = unbounded_channel();
+        Self {
+            calls: Calls::new(parts.processor.clone(), parts.settings.call_concurrency),
+            limit: parts.settings.max_batch,
+            parts,
+            slots: BTreeMap::new(),
+            generation: None,
+            committed_reads,
+            committed_reader,
+            counter: 0,
+            picked_last: None,
+            held: 0,
+        }
+    }
+
+    /// Runs until told to stop and out of the group, or until it cannot go on.
+    pub(crate) async fn run(
+        mut self,
+        membership: Membership,
+        mut stop: watch::Receiver<bool>,
+    ) -> Result<(), EngineError> {
+        loop {
+            self.take_inputs().await?;
+            if *stop.borrow() {
+                membership.leave();
+                if membership.left() {
+                    return Ok(());
+                }
+            }
+            let restored = self.restore().await;
+            self.gather().await?;
+            let cycled = self.cycle().await;
+            self.report(restored || cycled);
+            if !restored && !cycled {
+                self.rest(&mut stop).await?;
+            }
+        }
+    }
+
+    /// Takes everything that is already there.
+    async fn take_inputs(&mut self) -> Result<(), EngineError> {
+        while let Ok(ownership) = self.parts.ownership.try_recv() {
+            self.take(Input::Ownership(ownership)).await?;
+        }
+        while let Ok(read) = self.committed_reads.try_recv() {
+            self.take(Input::Committed(read)).await?;
+        }
+        while let Some(answer) = self.calls.try_next() {
+            self.take(Input::Answer(answer)).await?;
+        }
+        while self.has_room()
+            && let Ok(read) = self.parts.reads.try_recv()
+        {
+            self.take(Input::Read(read)).await?;
+        }
+        Ok(())
+    }
+
+    fn has_room(&self) -> bool {
+        self.held < self.parts.settings.fetch_mb << 20
+    }
+
+    async fn take(&mut self, input: Input<P>) -> Result<(), EngineError> {
+        match input {
+            Input::Ownership(Ownership::Assigned { units, generation }) => {
+                self.assigned(&units, generation)
+            }
+            Input::Ownership(Ownership::Revoked { units, lost, done }) => {
+                self.revoked(&units, lost);
+                // The callback waits for this; it is gone only when the process is ending.
+                _ = done.send(());
+            }
+            Input::Ownership(Ownership::Failed(error)) => {
+                return Err(EngineError::Membership(error));
+            }
+            Input::Read(Read::Messages(messages)) => self.fetched(messages).await,
+            Input::Read(Read::Ends(ends)) => self.report_lag(&ends),
+            Input::Read(Read::OutOfRange) => self.doubt_positions(),
+            Input::Answer(answered) => self.answered(answered),
+            Input::Committed(read) => self.committed_read(read).await,
+        }
+        Ok(())
+    }
+
+    /// Waits for the first input, timer or deadline.
+    async fn rest(&mut self, stop: &mut watch::Receiver<bool>) -> Result<(), EngineError> {
+        let until = tokio::time::Instant::from_std(self.next_deadline());
+        let room = self.has_room();
+        let stopping = *stop.borrow();
+        let input = tokio::select! {
+            biased;
+            ownership = self.parts.ownership.recv() => {
+                Input::Ownership(ownership.ok_or(EngineError::ThreadEnded("membership"))?)
+            }
+            Some(read) = self.committed_reads.recv() => Input::Committed(read),
+            Some(answer) = self.calls.next() => Input::Answer(answer),
+            read = self.parts.reads.recv(), if room => Input::Read(read.ok_or(EngineError::ThreadEnded("reader"))?),
+            _ = stop.changed(), if !stopping => return Ok(()),
+            () = tokio::time::sleep_until(until) => return Ok(()),
+        };
+        self.take(input).await
+    }
+
+    /// When something will have to be done even if nothing comes in.
+    fn next_deadline(&self) -> Instant {
+        let (now, wall) = (Instant::now(), Utc::now());
+        let settings = &self.parts.settings;
+        let (idle, refresh) = (
+            Duration::from_millis(settings.idle_ms),
+            Duration::from_secs(settings.offset_refresh_s),
+        );
+        let deadline = |slot: &Slot<P>| match &slot.phase {
+            Phase::Waiting { until } => Some(*until),
+            Phase::Running(running) => {
+                let timer = running
+                    .timers
+                    .next()
+                    .map(|at| now + (at - wall).to_std().unwrap_or_default());
+                let tidy = running.tidy_at(&slot.lane, idle, refresh);
+                Some(timer.map_or(tidy, |timer| timer.min(tidy)))
+            }
+            Phase::Reading { .. } | Phase::Busy | Phase::Refused => None,
+        };
+        self.slots
+            .values()
+            .filter_map(deadline)
+            .min()
+            .unwrap_or(now + REST)
+            .min(now + REST)
+    }
+
+    /// Lets a small cycle wait a moment for company.
+    async fn gather(&mut self) -> Result<(), EngineError> {
+        let wait = Duration::from_millis(self.parts.settings.gather_ms);
+        let waiting: usize = self.running().map(|(_, running)| running.queue.len()).sum();
+        if waiting == 0 || waiting >= COMPANY || wait.is_zero() {
+            return Ok(());
+        }
+        tokio::time::sleep(wait).await;
+        self.take_inputs().await
+    }
+
+    pub(crate) fn running(&self) -> impl Iterator<Item = (&LaneId, &Running<P>)> {
+        self.slots
+            .iter()
+            .filter_map(|(id, slot)| match &slot.phase {
+                Phase::Running(running) => Some((id, &**running)),
+                _ => None,
+            })
+    }
+
+    pub(crate) fn next_number(&mut self) -> u64 {
+        self.counter += 1;
+        self.counter
+    }
+
+    fn assigned(&mut self, units: &[Unit], generation: Arc<Generation>) {
+        metrics::counter!(metric::REBALANCES, "kind" => "assigned").increment(1);
+        tracing::info!(units = units.len(), "assigned");
+        self.generation = Some(generation);
+        let now = Instant::now();
+        for unit in units {
+            let Some(lane) = self.parts.topology.lane(unit).cloned() else {
+                tracing::error!(
+                    topic = unit.topic,
+                    partition = unit.partition,
+                    "assigned a partition that the catalogue does not know"
+                );
+                continue;
+            };
+            let slot = Slot {
+                phase: Phase::Waiting { until: now },
+                doubts: 0,
+                failures: 0,
+                condemned: None,
+                rejects: RejectRate::new(self.parts.settings.reject_limit_per_minute, now),
+                lane: lane.clone(),
+            };
+            // A lane regained replaces whatever was remembered of it.
+            self.slots.insert(lane.id.clone(), slot);
+        }
+        self.forget_dropped();
+    }
+
+    fn revoked(&mut self, units: &[Unit], lost: bool) {
+        metrics::counter!(metric::REBALANCES, "kind" => if lost { "lost" } else { "revoked" })
+            .increment(1);
+        tracing::info!(units = units.len(), lost, "revoked");
+        for unit in units {
+            if let Some(lane) = self.parts.topology.lane(unit).cloned() {
+                self.slots.remove(&lane.id);
+                self.parts.reader.unassign(lane.sources.clone());
+            }
+        }
+        if lost {
+            self.generation = None;
+        }
+        self.forget_dropped();
+    }
+
+    /// After lanes were dropped: their waiting calls and queued bytes go with them.
+    pub(crate) fn forget_dropped(&mut self) {
+        let slots = &self.slots;
+        self.calls.retain(|lane, incarnation| {
+            matches!(slots.get(lane).map(|slot| &slot.phase), Some(Phase::Running(running)) if running.incarnation == incarnation)
+        });
+        let bytes = |running: &Running<P>| {
+            running
+                .queue
+                .iter()
+                .map(|queued| queued.message.bytes())
+                .sum::<usize>()
+        };
+        self.held = self.running().map(|(_, running)| bytes(running)).sum();
+    }
+
+    /// A position may be outside its log: look at every lane again, the checks of recovery find the one.
+    fn doubt_positions(&mut self) {
+        let until = Instant::now();
+        for slot in self.slots.values_mut() {
+            if matches!(slot.phase, Phase::Running(_)) {
+                slot.phase = Phase::Waiting { until };
+            }
+        }
+        self.forget_dropped();
+    }
+
+    fn answered(&mut self, answered: Answered<P::Answer>) {
+        let slot = self
+            .slots
+            .get_mut(&answered.lane)
+            .map(|slot| &mut slot.phase);
+        if let Some(Phase::Running(running)) = slot
+            && running.incarnation == answered.incarnation
+        {
+            running.answers.push_back(answered.answer);
+        }
+    }
+
+    /// Sorts messages into their lanes; those of an earlier incarnation are read again anyway.
+    async fn fetched(&mut self, messages: Vec<Fetched>) {
+        let mut soft: BTreeMap<LaneId, Vec<Queued>> = BTreeMap::new();
+        for Fetched {
+            lane,
+            incarnation,
+            source,
+            message,
+        } in messages
+        {
+            let Some(slot) = self.slots.get_mut(&lane) else {
+                continue;
+            };
+            let Phase::Running(running) = &mut slot.phase else {
+                continue;
+            };
+            if running.incarnation != incarnation {
+                continue;
+            }
+            if slot.lane.sources[source].is_soft() {
+                soft.entry(lane)
+                    .or_default()
+                    .push(Queued { source, message });
+                continue;
+            }
+            metrics::counter!(metric::CHECKS, "kind" => "offset_order").increment(1);
+            let expected = running
+                .queue
+                .iter()
+                .rev()
+                .find(|queued| queued.source == source);
+            let expected = expected.map_or(running.positions[source], |queued| {
+                queued.message.offset + 1
+            });
+            if message.offset < expected {
+                metrics::counter!(metric::VIOLATIONS, "kind" => "offset_order").increment(1);
+                continue;
+            }
+            self.held += message.bytes();
+            running.queue.push_back(Queued { source, message });
+        }
+        for (lane, messages) in soft {
+            self.observe(&lane, messages).await;
+        }
+    }
+
+    /// Soft messages go straight into the lane's memory.
+    async fn observe(&mut self, lane: &LaneId, messages: Vec<Queued>) {
+        let now = Utc::now();
+        let processor = self.parts.processor.clone();
+        let Some(Phase::Running(running)) = self.slots.get_mut(lane).map(|slot| &mut slot.phase)
+        else {
+            return;
+        };
+        let mut events = Vec::with_capacity(messages.len());
+        for Queued { source, message } in messages {
+            running.positions[source] = message.offset + 1;
+            match processor.decode(&message).await {
+                Ok(event) => {
+                    let (offset, timestamp_ms) = (message.offset, message.timestamp_ms);
+                    events.push(Observed { event, source, offset, timestamp_ms });
+                }
+                Err(DecodeError::Reject(reject)) if message.offset >= running.rejected_below[source] => {
+                    running.unreadable.push((source, message, reject));
+                }
+                // Telemetry whose schema is not to be had right now is not waited for: newer values follow.
+                _ => metrics::counter!(metric::MESSAGES, "verdict" => "skip", "reason" => "soft_unreadable").increment(1),
+            }
+        }
+        metrics::counter!(metric::MESSAGES, "verdict" => "observed", "reason" => "")
+            .increment(events.len() as u64);
+        for (timer, at) in processor.observe(&mut running.state, events, now) {
+            running.timers.set(timer, Some(at));
+        }
+    }
+
+    /// Tells watchdog and probes how things stand.
+    fn report(&self, moved: bool) {
+        let now: DateTime<Utc> = Utc::now();
+        let (mut waiting, mut running, mut refused, mut work) = (0, 0, 0, 0);
+        for slot in self.slots.values() {
+            match &slot.phase {
+                Phase::Running(lane) => {
+                    running += 1;
+                    work += usize::from(lane.has_events(now));
+                }
+                Phase::Refused => refused += 1,
+                _ => waiting += 1,
+            }
+        }
+        for (phase, lanes) in [
+            ("waiting", waiting),
+            ("running", running),
+            ("refused", refused),
+        ] {
+            metrics::gauge!(metric::LANES, "phase" => phase).set(f64::from(lanes));
+        }
+        let joined = self.generation.is_some();
+        self.parts
+            .health
+            .report(joined && waiting == 0, moved || (waiting == 0 && work == 0));
+    }
+
+    fn report_lag(&self, ends: &[(String, i32, i64)]) {
+        let ends: BTreeMap<(&str, i32), i64> = ends
+            .iter()
+            .map(|(t, p, end)| ((t.as_str(), *p), *end))
+            .collect();
+        let now = Utc::now().timestamp_millis();
+        for slot in self.slots.values() {
+            let Phase::Running(running) = &slot.phase else {
+                continue;
+            };
+            for (source, position) in slot.lane.sources.iter().zip(&running.positions) {
+                if let Some(end) = ends.get(&(&*source.source.topic, source.partition)) {
+                    let labels = [
+                        ("topic", source.source.topic.to_string()),
+                        ("partition", source.partition.to_string()),
+                    ];
+                    metrics::gauge!(metric::LAG_MESSAGES, &labels)
+                        .set((end - position).max(0) as f64);
+                }
+            }
+            let oldest = running
+                .queue
+                .front()
+                .map_or(0, |queued| (now - queued.message.timestamp_ms).max(0));
+            metrics::gauge!(metric::LAG_SECONDS, "lane" => slot.lane.id.to_string())
+                .set(oldest as f64 / 1_000.0);
+            let unpublished = running.seq - running.published;
+            metrics::gauge!(metric::OUTBOX_UNPUBLISHED, "lane" => slot.lane.id.to_string())
+                .set(unpublished as f64);
+        }
+    }
+}
