@@ -1,8 +1,11 @@
 //! One command for everything a developer does: `cargo xtask <command>`.
 
+mod control;
 mod process;
 mod services;
 mod stack;
+mod test;
+mod tidy;
 mod workspace;
 
 use std::process::ExitCode;
@@ -10,6 +13,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 
+use crate::control::Needs;
 use crate::stack::{
     Options,
     dir::StackDir,
@@ -29,6 +33,45 @@ enum Command {
     /// The local stack: Kafka, schema registry, PostgreSQL
     #[command(subcommand)]
     Stack(Stack),
+    /// Check the rules of the repository that no compiler checks
+    Tidy,
+    /// Run every check and test, on a stack of their own
+    Test {
+        /// Leave the tests' stack (.stack/test) running
+        #[arg(long)]
+        keep_stack: bool,
+        /// One step only
+        #[arg(long, value_parser = test::step_names())]
+        only: Option<String>,
+    },
+    /// Avro schemas: the compatibility gate, and the registry
+    #[command(subcommand)]
+    Schemas(Schemas),
+    /// Topics of the running stack
+    #[command(subcommand)]
+    Topics(Topics),
+}
+
+#[derive(Subcommand)]
+enum Schemas {
+    /// Compare every schema with its last released version; needs no stack
+    Check,
+    /// Bring the registry to what the files say
+    Register {
+        /// Print the plan only
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+#[derive(Subcommand)]
+enum Topics {
+    /// Bring the cluster to what the catalogue says
+    Apply {
+        /// Print the plan only
+        #[arg(long)]
+        dry_run: bool,
+    },
 }
 
 #[derive(Subcommand)]
@@ -72,8 +115,27 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<ExitCode> {
     match command {
-        Command::Stack(command) => stack_command(command),
+        Command::Stack(command) => return stack_command(command),
+        Command::Tidy => test::tidy()?,
+        Command::Test { keep_stack, only } => test::run(only.as_deref(), keep_stack)?,
+        Command::Schemas(Schemas::Check) => {
+            control::swiftctl(&["schemas", "check"], Needs::Nothing)?
+        }
+        Command::Schemas(Schemas::Register { dry_run }) => control::swiftctl(
+            &with_dry_run(&["schemas", "register"], dry_run),
+            Needs::Stack,
+        )?,
+        Command::Topics(Topics::Apply { dry_run }) => {
+            control::swiftctl(&with_dry_run(&["topics", "apply"], dry_run), Needs::Stack)?
+        }
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn with_dry_run(arguments: &[&'static str], dry_run: bool) -> Vec<&'static str> {
+    let mut all = arguments.to_vec();
+    all.extend(dry_run.then_some("--dry-run"));
+    all
 }
 
 fn stack_command(command: Stack) -> Result<ExitCode> {

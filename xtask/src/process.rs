@@ -225,10 +225,7 @@ mod tests {
         let dir = std::env::temp_dir().join(format!("xtask-process-{}", std::process::id()));
         fs::create_dir_all(&dir).expect("temp dir");
         let mut command = Command::new("sh");
-        command.args([
-            "-c",
-            "trap '' TERM; echo deaf; while :; do read _ < /dev/zero; done",
-        ]);
+        command.args(["-c", "trap '' TERM; echo deaf; exec tail -f /dev/null"]);
         let process = spawn_detached(command, &dir.join("log")).expect("start sh");
         assert!(wait_until(Duration::from_secs(10), || tail(
             &dir.join("log"),
@@ -246,9 +243,9 @@ mod tests {
     fn a_process_that_ends_when_asked_is_not_killed() {
         let dir = std::env::temp_dir().join(format!("xtask-polite-{}", std::process::id()));
         fs::create_dir_all(&dir).expect("temp dir");
-        let mut command = Command::new("cat");
-        command.arg("/dev/zero");
-        let process = spawn_detached(command, Path::new("/dev/null")).expect("start cat");
+        let mut command = Command::new("tail");
+        command.args(["-f", "/dev/null"]);
+        let process = spawn_detached(command, Path::new("/dev/null")).expect("start tail");
         assert!(
             process
                 .stop(Signal::Terminate, Duration::from_secs(10))

@@ -41,6 +41,13 @@ pub struct Running {
     leave: bool,
 }
 
+#[cfg_attr(
+    not(test),
+    expect(
+        dead_code,
+        reason = "the demo, which starts processors, is not written yet"
+    )
+)]
 impl Running {
     /// Starts `command` as `name`, whose health and metrics are at `http` (base URL), with its output in the stack's `logs/<name>.log`.
     pub fn start(dir: &StackDir, name: &str, http: &str, command: Command) -> Result<Self> {
@@ -166,4 +173,82 @@ fn records(services: &Path) -> Vec<(PathBuf, Record)> {
             Some((path, record))
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stack_of(test: &str) -> StackDir {
+        let root =
+            std::env::temp_dir().join(format!("xtask-services-{test}-{}", std::process::id()));
+        StackDir::at(&root).expect("a path")
+    }
+
+    /// Says that it is ready, then waits for a signal.
+    fn endless() -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo ready; exec tail -f /dev/null"]);
+        command
+    }
+
+    #[test]
+    fn a_started_processor_is_listed_until_it_is_stopped() {
+        let dir = stack_of("listed");
+        let running =
+            Running::start(&dir, "orders", "http://127.0.0.1:1", endless()).expect("start");
+        let listed = live(&dir.services());
+        assert_eq!(
+            listed["orders"],
+            Service {
+                http: "http://127.0.0.1:1".to_owned(),
+                pid: running.pid()
+            }
+        );
+        assert_eq!((listed.len(), running.name()), (1, "orders"));
+        assert!(process::wait_until(Duration::from_secs(10), || running
+            .tail(5)
+            == "ready"));
+        assert!(running.stop(Duration::from_secs(10)).expect("stop"));
+        assert!(live(&dir.services()).is_empty());
+        fs::remove_dir_all(dir.root()).expect("clean up");
+    }
+
+    #[test]
+    fn a_killed_processor_is_not_listed_though_its_record_is_there() {
+        let dir = stack_of("killed");
+        let running =
+            Running::start(&dir, "payments", "http://127.0.0.1:2", endless()).expect("start");
+        running.kill();
+        assert!(process::wait_until(Duration::from_secs(10), || !running.is_alive()));
+        assert!(dir.services().join("payments.json").exists());
+        assert!(live(&dir.services()).is_empty());
+        drop(running);
+        fs::remove_dir_all(dir.root()).expect("clean up");
+    }
+
+    #[test]
+    fn a_processor_left_running_is_found_and_stopped_by_its_record() {
+        let dir = stack_of("left");
+        let running =
+            Running::start(&dir, "notifier", "http://127.0.0.1:3", endless()).expect("start");
+        let pid = running.pid();
+        running.leave();
+        assert!(Process::of(pid).is_some());
+        stop_all(&dir.services()).expect("stop");
+        assert!(Process::of(pid).is_none());
+        assert!(!dir.services().join("notifier.json").exists());
+        fs::remove_dir_all(dir.root()).expect("clean up");
+    }
+
+    #[test]
+    fn a_starter_that_gives_up_takes_its_processor_with_it() {
+        let dir = stack_of("dropped");
+        let running =
+            Running::start(&dir, "assignment", "http://127.0.0.1:4", endless()).expect("start");
+        let pid = running.pid();
+        drop(running);
+        assert!(Process::of(pid).is_none());
+        fs::remove_dir_all(dir.root()).expect("clean up");
+    }
 }

@@ -33,7 +33,7 @@ pub fn start(
     let properties = home.join("server.properties");
     fs::write(&properties, settings(&home.join("data"), ports, id))?;
     let log4j = home.join("log4j2.xml");
-    fs::write(&log4j, include_str!("log4j2.xml"))?;
+    fs::write(&log4j, include_str!("../../../deploy/log4j2.xml"))?;
     let log = dir.log(&name(id));
     let jvm = |options: &[&str], class: &str| {
         let mut command = Command::new(java.program());
@@ -99,7 +99,8 @@ pub fn new_cluster_id() -> Result<String> {
     Ok(id)
 }
 
-fn settings(data: &Path, ports: &Ports, id: u8) -> String {
+/// The broker's server.properties.
+pub fn settings(data: &Path, ports: &Ports, id: u8) -> String {
     let broker = &ports.brokers[usize::from(id) - 1];
     let voters: Vec<String> = (1..)
         .zip(&ports.brokers)
