@@ -1,2 +1,5 @@
-//! The assignment processor.
-fn main() {}
+//! Runs the assignment processor.
+
+fn main() -> std::process::ExitCode {
+    runtime::service::run("assignment", &assignment::MIGRATIONS, assignment::service)
+}

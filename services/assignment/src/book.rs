@@ -1,0 +1,294 @@
+//! The memory of a lane: the scheduler of a geo, who holds what, and what this cycle has changed. Pure: no clock, no I/O.
+//!
+//! A book rebuilt from the tables is equal to the one that wrote them (a property test holds it to that), so it may be
+//! thrown away at any time. It keeps orders that are open and all drivers; what has ended is asked from the tables.
+//!
+//! A cycle uses it in this order: [`Book::recall`] what the tables know of orders it does not; [`Book::apply`] each
+//! message; [`Book::tick`] when one is due; store [`Book::commitments`], [`Book::conclude`] with those that the tables
+//! refused; store [`Book::take_changes`]; publish [`Book::take_facts`]. After an error anywhere it is dropped.
+
+mod changes;
+mod drivers;
+mod ticks;
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use contracts::Geo;
+use contracts::driver_assignment::{AssignmentCancelled, AssignmentRequested, ReleaseReason};
+use contracts::streams::{DriverAssignmentRequest, KitchenEvent};
+use dispatch::{Applied, At, DriverId, Input, OrderId, Phase, Request, RestaurantId, Scheduler};
+use runtime::{Reject, Verdict};
+use uuid::Uuid;
+
+use crate::event::{Event, happened_at};
+use crate::facts::{About, Fact};
+use crate::order::{Driver, OpenOrder, Order, OrderState};
+use crate::units;
+
+pub use changes::{active_phase, Changes, Commitment, DriverRow, EndedRow, OrderRow, PhaseRow, RequestRow};
+pub use ticks::Ticked;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Book {
+    geo: Geo,
+    scheduler: Scheduler,
+    orders: HashMap<OrderId, Order>,
+    drivers: HashMap<DriverId, Driver>,
+    facts: Vec<Fact>,
+    /// What the tick of this cycle decided; it stands once the tables have taken it.
+    ticked: Option<Ticked>,
+    touched: Touched,
+}
+
+/// What the current cycle has changed, in the order in which rows are locked.
+#[derive(Debug, Default)]
+struct Touched {
+    orders: BTreeSet<OrderId>,
+    drivers: BTreeSet<DriverId>,
+    /// Orders whose assignment has reached another phase.
+    phases: BTreeSet<OrderId>,
+    ended: Vec<EndedRow>,
+}
+
+/// Where a message came from.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    pub partition: i32,
+    /// Broker time in milliseconds since the epoch; -1 when there is none.
+    pub timestamp_ms: i64,
+    /// The context that what follows carries on.
+    pub traceparent: Arc<str>,
+}
+
+impl Book {
+    /// From what the tables hold: the scheduler restored from their snapshot, and the mirrors of their rows.
+    pub fn new(
+        geo: Geo,
+        scheduler: Scheduler,
+        orders: HashMap<OrderId, Order>,
+        drivers: HashMap<DriverId, Driver>,
+    ) -> Self {
+        Self { geo, scheduler, orders, drivers, facts: Vec::new(), ticked: None, touched: Touched::default() }
+    }
+
+    pub fn geo(&self) -> &Geo {
+        &self.geo
+    }
+
+    pub fn scheduler(&self) -> &Scheduler {
+        &self.scheduler
+    }
+
+    pub fn orders(&self) -> &HashMap<OrderId, Order> {
+        &self.orders
+    }
+
+    pub fn drivers(&self) -> &HashMap<DriverId, Driver> {
+        &self.drivers
+    }
+
+    /// Whether the order is in memory; if not, the tables may still know it.
+    pub fn knows(&self, order: OrderId) -> bool {
+        self.orders.contains_key(&order)
+    }
+
+    /// Takes in what the tables know of an order that is not open.
+    pub fn recall(&mut self, order_id: OrderId, order: Order) {
+        self.orders.insert(order_id, order);
+    }
+
+    /// Applies a message.
+    pub fn apply(&mut self, event: &Event, origin: &Origin, now: DateTime<Utc>) -> Verdict {
+        if event.geo() != self.geo.as_str() {
+            return Verdict::Reject(Reject::new("wrong_geo", format!("geo = {:?}, in {}", event.geo(), self.geo)));
+        }
+        match event {
+            Event::Request(DriverAssignmentRequest::AssignmentRequested(event)) => self.requested(event, origin),
+            Event::Request(DriverAssignmentRequest::AssignmentCancelled(event)) => self.cancelled(event, origin, now),
+            Event::Kitchen(event) => self.kitchen(event, origin),
+            Event::Driver(event) => self.driver(event, origin, now),
+            Event::Location(event) => match units::point(&event.location) {
+                Ok(point) => {
+                    self.sight(&DriverId::new(&*event.driver_id), point, happened_at(event.occurred_at, origin.timestamp_ms));
+                    Verdict::Done
+                }
+                Err(error) => invalid("location", error),
+            },
+        }
+    }
+
+    fn requested(&mut self, event: &AssignmentRequested, origin: &Origin) -> Verdict {
+        let mut request = match request(event) {
+            Ok(request) => request,
+            Err(reject) => return Verdict::Reject(reject),
+        };
+        let order_id = request.order_id;
+        let known = self.orders.get(&order_id);
+        match known.map(|order| (&order.state, event.order_version > order.order_version)) {
+            None => {}
+            Some((OrderState::Announced { ready_at, said_at }, _)) => {
+                // The kitchen's word stands above what the request was made from.
+                (request.ready_at, request.ready_said_at) = (*ready_at, *said_at);
+            }
+            Some((OrderState::Closed { delivered_by: Some(_) }, _)) => return Verdict::Skip("delivered"),
+            Some((_, false)) => return Verdict::Skip("stale_version"),
+            Some((OrderState::Open(open), true)) if open.held.is_some() => return Verdict::Skip("already_assigned"),
+            Some((OrderState::Open(_) | OrderState::Closed { .. }, true)) => {}
+        }
+        // The scheduler counts versions of its own on top (one per release); a newer request is newer there too.
+        if let Some(waiting) = self.scheduler.request_of(order_id) {
+            request.version = request.version.max(waiting.version + 1);
+        }
+        let row_version = known.map_or(0, |order| order.row_version);
+        let open = OpenOrder {
+            partition: origin.partition,
+            request_id: event.event_id,
+            traceparent: origin.traceparent.clone(),
+            held: None,
+        };
+        let order = Order { row_version, order_version: event.order_version, state: OrderState::Open(open) };
+        self.orders.insert(order_id, order);
+        self.touched.orders.insert(order_id);
+        let applied = self.scheduler.apply(Input::Requested(request));
+        debug_assert_eq!(applied, Applied::Changed, "a request that is newer here is newer there");
+        Verdict::Done
+    }
+
+    fn cancelled(&mut self, event: &AssignmentCancelled, origin: &Origin, now: DateTime<Utc>) -> Verdict {
+        let order_id = OrderId(event.order_id);
+        let known = self.orders.get(&order_id);
+        let (row_version, order_version) = known.map_or((0, 0), |order| (order.row_version, order.order_version));
+        let stale = known.is_some() && event.order_version < order_version;
+        match known.map(|order| &order.state) {
+            Some(OrderState::Closed { delivered_by: Some(_) }) => return Verdict::Skip("delivered"),
+            Some(_) if stale => return Verdict::Skip("stale_version"),
+            Some(OrderState::Closed { .. }) if event.order_version == order_version => return Verdict::Skip("repeated"),
+            None | Some(OrderState::Announced { .. } | OrderState::Closed { .. }) => {}
+            Some(OrderState::Open(_)) => {
+                let phase = self.scheduler.assignment_of(order_id).map(|assignment| assignment.phase);
+                if phase >= Some(Phase::PickedUp) {
+                    return Verdict::Skip("already_picked_up");
+                }
+                let at = happened_at(event.occurred_at, origin.timestamp_ms);
+                self.scheduler.apply(Input::Withdrawn { order_id, at });
+                self.put_down(order_id, at, "released", Some((ReleaseReason::OrderCancelled, Some(event.event_id))), now);
+            }
+        }
+        self.close(order_id, row_version, event.order_version, None);
+        Verdict::Done
+    }
+
+    fn kitchen(&mut self, event: &KitchenEvent, origin: &Origin) -> Verdict {
+        let (order_id, ready_at, said_at) = match event {
+            // Orders withdraws the request if there is one.
+            KitchenEvent::KitchenRejected(_) => return Verdict::Skip("concerns_orders"),
+            KitchenEvent::PrepTimeChanged(event) => (event.order_id, event.ready_at, event.occurred_at),
+            KitchenEvent::FoodReady(event) => (event.order_id, event.ready_at, event.occurred_at),
+        };
+        let order_id = OrderId(order_id);
+        let (ready_at, said_at) = (units::at(ready_at), happened_at(said_at, origin.timestamp_ms));
+        let announced = OrderState::Announced { ready_at, said_at };
+        match self.orders.get_mut(&order_id) {
+            None => {
+                self.orders.insert(order_id, Order { row_version: 0, order_version: 0, state: announced });
+            }
+            Some(Order { state: OrderState::Announced { said_at: known, .. }, .. }) if *known >= said_at => {
+                return Verdict::Skip("overtaken");
+            }
+            Some(order @ Order { state: OrderState::Announced { .. }, .. }) => order.state = announced,
+            Some(Order { state: OrderState::Closed { .. }, .. }) => return Verdict::Skip("order_ended"),
+            Some(Order { state: OrderState::Open(_), .. }) => {
+                let applied = self.scheduler.apply(Input::ReadyAt { order_id, ready_at, at: said_at });
+                if applied != Applied::Changed {
+                    return Verdict::Skip("overtaken");
+                }
+            }
+        }
+        self.touched.orders.insert(order_id);
+        Verdict::Done
+    }
+
+    /// Ends an order here: a tombstone, or nothing at all once it is delivered.
+    fn close(&mut self, order_id: OrderId, row_version: i32, order_version: i32, delivered_by: Option<DriverId>) {
+        let state = OrderState::Closed { delivered_by };
+        self.orders.insert(order_id, Order { row_version, order_version, state });
+        self.touched.orders.insert(order_id);
+    }
+
+    /// The order leaves its driver's hands, if it was in any: his row, the end of the assignment's row, and the fact.
+    fn put_down(
+        &mut self,
+        order_id: OrderId,
+        at: At,
+        phase: &'static str,
+        released: Option<(ReleaseReason, Option<Uuid>)>,
+        now: DateTime<Utc>,
+    ) {
+        let Some(order) = self.orders.get_mut(&order_id) else { return };
+        let order_version = order.order_version;
+        let Some(open) = order.open_mut() else { return };
+        let Some(held) = open.held.take() else { return };
+        if let Some((reason, cause)) = released {
+            let about = About { geo: &self.geo, order_id: order_id.0, order_version, attempt: held.attempt, now };
+            let record = about.released(held.driver_id.as_str(), reason, cause).into();
+            self.facts.push(Fact { partition: open.partition, traceparent: open.traceparent.clone(), record });
+        }
+        self.touched.phases.remove(&order_id);
+        self.touched.ended.push(EndedRow {
+            order_id,
+            order_version,
+            attempt: held.attempt,
+            version: held.row_version,
+            phase,
+            at,
+        });
+        self.touched.orders.insert(order_id);
+        if let Some(driver) = self.drivers.get_mut(&held.driver_id) {
+            driver.put_down(at);
+            self.touched.drivers.insert(held.driver_id);
+        }
+    }
+
+    /// The records to publish, in order.
+    pub fn take_facts(&mut self) -> Vec<Fact> {
+        std::mem::take(&mut self.facts)
+    }
+}
+
+/// The request as dispatch has it.
+fn request(event: &AssignmentRequested) -> Result<Request, Reject> {
+    let field = |name: &str, value: i32| Reject::new("invalid_field", format!("{name} = {value}, must be at least 1"));
+    let place = |name: &str, point| {
+        units::point(point).map_err(|error| Reject::new("invalid_field", format!("{name}: {error}")))
+    };
+    if event.order_version < 1 {
+        return Err(field("order_version", event.order_version));
+    }
+    if event.search_radius_m < 1 {
+        return Err(field("search_radius_m", event.search_radius_m));
+    }
+    let attempt = u32::try_from(event.attempt).ok().filter(|attempt| *attempt > 0);
+    let placed_at = units::at(event.placed_at);
+    Ok(Request {
+        order_id: OrderId(event.order_id),
+        version: event.order_version,
+        attempt: attempt.ok_or_else(|| field("attempt", event.attempt))?,
+        restaurant_id: RestaurantId::new(&*event.restaurant.id),
+        restaurant: place("restaurant.location", &event.restaurant.location)?,
+        customer: place("customer_location", &event.customer_location)?,
+        placed_at,
+        requested_at: units::at(event.occurred_at),
+        ready_at: units::at(event.ready_at),
+        // An estimate made when the order was placed: whatever the kitchen says after that is newer.
+        ready_said_at: placed_at,
+        search_radius_m: f64::from(event.search_radius_m),
+        cooled: Default::default(),
+    })
+}
+
+fn invalid(field: &str, problem: impl std::fmt::Display) -> Verdict {
+    Verdict::Reject(Reject::new("invalid_field", format!("{field}: {problem}")))
+}

@@ -1,0 +1,187 @@
+//! What drivers say: on duty and off, where they are, and how far the orders they hold have come.
+
+use chrono::{DateTime, Utc};
+use contracts::driver::{DriverOffline, DriverOnline};
+use contracts::driver_assignment::ReleaseReason;
+use contracts::streams::DriverEvent;
+use contracts::value;
+use dispatch::{Applied, At, DriverId, Input, OrderId, Phase, Point};
+use runtime::{Reject, Verdict};
+use uuid::Uuid;
+
+use super::{Book, Origin, invalid};
+use crate::decide::{Outcome, Standing, Word, decide};
+use crate::event::happened_at;
+use crate::facts::{About, Fact};
+use crate::order::{Driver, OrderState};
+use crate::units;
+
+/// A driver's word about an order.
+struct Said<'a> {
+    word: Word,
+    driver_id: &'a str,
+    order_id: Uuid,
+    event_id: Uuid,
+    occurred_at: DateTime<Utc>,
+    location: Option<&'a value::Point>,
+}
+
+impl Book {
+    pub(super) fn driver(&mut self, event: &DriverEvent, origin: &Origin, now: DateTime<Utc>) -> Verdict {
+        macro_rules! said {
+            ($word:ident, $event:expr, $location:expr) => {
+                Said {
+                    word: Word::$word,
+                    driver_id: &$event.driver_id,
+                    order_id: $event.order_id,
+                    event_id: $event.event_id,
+                    occurred_at: $event.occurred_at,
+                    location: $location,
+                }
+            };
+        }
+        let said = match event {
+            DriverEvent::DriverOnline(event) => return self.online(event, origin),
+            DriverEvent::DriverOffline(event) => return self.offline(event, origin, now),
+            DriverEvent::AssignmentAccepted(event) => said!(Accepted, event, None),
+            DriverEvent::AssignmentDeclined(event) => said!(Declined, event, None),
+            DriverEvent::DriverArrived(event) => said!(Arrived, event, event.location.as_ref()),
+            DriverEvent::OrderPickedUp(event) => said!(PickedUp, event, event.location.as_ref()),
+            DriverEvent::OrderDropped(event) => said!(Dropped, event, event.location.as_ref()),
+        };
+        self.says(&said, origin, now)
+    }
+
+    fn online(&mut self, event: &DriverOnline, origin: &Origin) -> Verdict {
+        let point = match units::point(&event.location) {
+            Ok(point) => point,
+            Err(error) => return invalid("location", error),
+        };
+        let (driver_id, at) = (DriverId::new(&*event.driver_id), happened_at(event.occurred_at, origin.timestamp_ms));
+        let shift_end = event.shift_ends_at.map(units::at);
+        let online = Input::DriverOnline { driver_id: driver_id.clone(), at, shift_end };
+        if self.scheduler.apply(online) != Applied::Changed {
+            return Verdict::Skip("overtaken");
+        }
+        self.sight(&driver_id, point, at);
+        let driver = self.drivers.entry(driver_id.clone()).or_insert_with(Driver::unknown);
+        if !driver.on_duty {
+            driver.free_since = driver.free_since.max(at);
+        }
+        (driver.on_duty, driver.duty_at, driver.shift_end) = (true, at, shift_end);
+        driver.see(point, at);
+        self.touched.drivers.insert(driver_id);
+        Verdict::Done
+    }
+
+    /// Before the pickup somebody else takes the order over; after it he is the one who has it.
+    fn offline(&mut self, event: &DriverOffline, origin: &Origin, now: DateTime<Utc>) -> Verdict {
+        let (driver_id, at) = (DriverId::new(&*event.driver_id), happened_at(event.occurred_at, origin.timestamp_ms));
+        let Some(driver) = self.drivers.get_mut(&driver_id) else { return Verdict::Skip("unknown_driver") };
+        if self.scheduler.apply(Input::DriverOffline { driver_id: driver_id.clone(), at }) != Applied::Changed {
+            return Verdict::Skip("overtaken");
+        }
+        (driver.on_duty, driver.duty_at, driver.shift_end) = (false, at, None);
+        let active = driver.active_order;
+        self.touched.drivers.insert(driver_id.clone());
+        let phase = active.and_then(|order| Some(self.scheduler.assignment_of(order)?.phase));
+        match (active, phase) {
+            (Some(order_id), Some(phase)) if phase < Phase::PickedUp => {
+                self.give_back(order_id, &driver_id, at, (ReleaseReason::DriverOffline, Some(event.event_id)), now);
+            }
+            (Some(order_id), Some(_)) => {
+                metrics::counter!("assignment_drivers_offline_with_meal_total", "geo" => self.geo.to_string())
+                    .increment(1);
+                tracing::warn!(%order_id, driver = %driver_id, "a driver went off duty with a meal in the bag");
+            }
+            _ => {}
+        }
+        Verdict::Done
+    }
+
+    fn says(&mut self, said: &Said<'_>, origin: &Origin, now: DateTime<Utc>) -> Verdict {
+        let location = match said.location.map(units::point).transpose() {
+            Ok(location) => location,
+            Err(error) => return invalid("location", error),
+        };
+        let (order_id, driver_id) = (OrderId(said.order_id), DriverId::new(said.driver_id));
+        let at = happened_at(said.occurred_at, origin.timestamp_ms);
+        match decide(self.standing(order_id, &driver_id), said.word) {
+            Outcome::Skip(reason) => return Verdict::Skip(reason),
+            Outcome::Reject(kind) => {
+                let message = format!("order_id = {order_id}, driver_id = {driver_id}, {:?}", said.word);
+                return Verdict::Reject(Reject::new(kind, message));
+            }
+            Outcome::GiveBack => {
+                let cause = (ReleaseReason::DriverDeclined, Some(said.event_id));
+                self.give_back(order_id, &driver_id, at, cause, now);
+            }
+            Outcome::Reach(phase) => {
+                if let Some(point) = location {
+                    self.sight(&driver_id, point, at);
+                    if let Some(driver) = self.drivers.get_mut(&driver_id) {
+                        driver.see(point, at);
+                    }
+                }
+                self.reach(order_id, &driver_id, phase, at, said.event_id, now);
+            }
+        }
+        Verdict::Done
+    }
+
+    fn standing(&self, order_id: OrderId, driver_id: &DriverId) -> Standing {
+        match self.orders.get(&order_id).map(|order| &order.state) {
+            None | Some(OrderState::Announced { .. }) => Standing::Unknown,
+            Some(OrderState::Closed { delivered_by }) if delivered_by.as_ref() == Some(driver_id) => {
+                Standing::DeliveredByHim
+            }
+            Some(OrderState::Closed { .. }) => Standing::Ended,
+            Some(OrderState::Open(_)) => match self.scheduler.assignment_of(order_id) {
+                None => Standing::Waiting,
+                Some(assignment) if assignment.driver_id == *driver_id => Standing::Held(assignment.phase),
+                Some(_) => Standing::HeldByAnother,
+            },
+        }
+    }
+
+    fn reach(&mut self, order_id: OrderId, driver_id: &DriverId, phase: Phase, at: At, cause: Uuid, now: DateTime<Utc>) {
+        let input = Input::Progress { order_id, driver_id: driver_id.clone(), phase, at };
+        let applied = self.scheduler.apply(input);
+        debug_assert_eq!(applied, Applied::Changed, "decided on what the scheduler holds");
+        let Some(order) = self.orders.get(&order_id) else { return };
+        let (row_version, order_version) = (order.row_version, order.order_version);
+        if let Some(open) = order.open()
+            && let Some(held) = &open.held
+        {
+            let about = About { geo: &self.geo, order_id: order_id.0, order_version, attempt: held.attempt, now };
+            let fact = about.reached(phase, driver_id.as_str(), units::instant(at), cause);
+            let (partition, traceparent) = (open.partition, open.traceparent.clone());
+            self.facts.extend(fact.map(|record| Fact { partition, traceparent, record }));
+        }
+        if phase == Phase::Delivered {
+            self.put_down(order_id, at, "delivered", None, now);
+            self.close(order_id, row_version, order_version, Some(driver_id.clone()));
+        } else {
+            self.touched.phases.insert(order_id);
+        }
+    }
+
+    /// The driver does not take the order after all: it competes again, not for him.
+    pub(super) fn give_back(
+        &mut self,
+        order_id: OrderId,
+        driver_id: &DriverId,
+        at: At,
+        released: (ReleaseReason, Option<Uuid>),
+        now: DateTime<Utc>,
+    ) {
+        let applied = self.scheduler.apply(Input::Declined { order_id, driver_id: driver_id.clone(), at });
+        debug_assert_eq!(applied, Applied::Changed, "decided on what the scheduler holds");
+        self.put_down(order_id, at, "released", Some(released), now);
+    }
+
+    /// A position, in memory only.
+    pub(super) fn sight(&mut self, driver_id: &DriverId, position: Point, at: At) {
+        self.scheduler.apply(Input::DriverPing { driver_id: driver_id.clone(), position, at });
+    }
+}

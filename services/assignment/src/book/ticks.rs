@@ -1,0 +1,110 @@
+//! Ticks: what the scheduler decides, held back until the tables have taken it.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use contracts::driver_assignment::ReleaseReason;
+use dispatch::{At, Input, OrderId, Tick};
+
+use super::{Book, Commitment};
+use crate::facts::{About, Fact};
+use crate::order::Held;
+use crate::units;
+
+/// A tick that decided something.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ticked {
+    pub tick: Tick,
+    /// Requests that waited before it.
+    pub pending_before: usize,
+    /// Drivers who could have been asked.
+    pub candidates: usize,
+    /// Decisions that the tables refused, because the driver holds an order of another geo.
+    pub refused: BTreeSet<OrderId>,
+}
+
+impl Book {
+    /// When the scheduler wants a tick; `None`: not before something happens.
+    pub fn next_tick(&self) -> Option<At> {
+        self.scheduler.next_due()
+    }
+
+    /// Lets the scheduler decide. What it decides stands once [`Book::conclude`] has heard of the tables.
+    pub fn tick(&mut self, now: DateTime<Utc>) {
+        let before = self.scheduler.gauges();
+        let tick = self.scheduler.tick(units::at(now));
+        for release in &tick.releases {
+            let released = Some((ReleaseReason::OfferExpired, None));
+            self.put_down(release.order_id, tick.at, "released", released, now);
+        }
+        for failure in &tick.failures {
+            let order_id = failure.order_id;
+            let Some(order) = self.orders.get(&order_id) else { continue };
+            let (row_version, order_version) = (order.row_version, order.order_version);
+            if let Some(open) = order.open() {
+                let about = About { geo: &self.geo, order_id: order_id.0, order_version, attempt: failure.attempt, now };
+                let record = about.failed(open.request_id, failure).into();
+                self.facts.push(Fact { partition: open.partition, traceparent: open.traceparent.clone(), record });
+            }
+            self.close(order_id, row_version, order_version, None);
+        }
+        for decision in &tick.decisions {
+            let Some(open) = self.orders.get_mut(&decision.order_id).and_then(|order| order.open_mut()) else { continue };
+            let (attempt, driver_id) = (decision.attempt, decision.driver_id.clone());
+            open.held = Some(Held { row_version: 0, attempt, driver_id });
+        }
+        if tick.decided() {
+            let (pending_before, candidates) = (before.pending, before.candidates);
+            self.ticked = Some(Ticked { tick, pending_before, candidates, refused: BTreeSet::new() });
+        }
+    }
+
+    /// The rows that this cycle's decisions put into `assignments`; nothing else may be published or stored before them.
+    pub fn commitments(&self) -> Vec<Commitment<'_>> {
+        let decisions = self.ticked.iter().flat_map(|ticked| &ticked.tick.decisions);
+        let commitments = decisions.filter_map(|decision| {
+            let assignment = self.scheduler.assignment_of(decision.order_id)?;
+            let order_version = self.orders.get(&decision.order_id)?.order_version;
+            Some(Commitment { order_version, assignment })
+        });
+        commitments.collect()
+    }
+
+    /// The tables took all commitments but these, whose drivers hold orders of other geos: those orders compete again.
+    /// Makes the rest known.
+    pub fn conclude(&mut self, refused: BTreeSet<OrderId>, now: DateTime<Utc>) -> Option<Ticked> {
+        let mut ticked = self.ticked.take()?;
+        let at = units::at(now);
+        for decision in &ticked.tick.decisions {
+            let (order_id, driver_id) = (decision.order_id, decision.driver_id.clone());
+            let Some(order) = self.orders.get_mut(&order_id) else { continue };
+            let order_version = order.order_version;
+            let Some(open) = order.open_mut() else { continue };
+            if refused.contains(&order_id) {
+                open.held = None;
+                self.touched.orders.insert(order_id);
+                self.scheduler.apply(Input::Declined { order_id, driver_id: driver_id.clone(), at });
+                self.scheduler.apply(Input::DriverLeft { driver_id: driver_id.clone(), at });
+                // Nothing was stored of him, but he has been without an order since now, as the scheduler sees it.
+                if let Some(driver) = self.drivers.get_mut(&driver_id) {
+                    driver.put_down(at);
+                    self.touched.drivers.insert(driver_id);
+                }
+                continue;
+            }
+            let Some(assignment) = self.scheduler.assignment_of(order_id) else { continue };
+            let about = About { geo: &self.geo, order_id: order_id.0, order_version, attempt: decision.attempt, now };
+            let record = about.assigned(open.request_id, decision, assignment, self.scheduler.config()).into();
+            self.facts.push(Fact { partition: open.partition, traceparent: open.traceparent.clone(), record });
+            if let Some(held) = &mut open.held {
+                held.row_version = 1;
+            }
+            if let Some(driver) = self.drivers.get_mut(&driver_id) {
+                driver.active_order = Some(order_id);
+                self.touched.drivers.insert(driver_id);
+            }
+        }
+        ticked.refused = refused;
+        Some(ticked)
+    }
+}

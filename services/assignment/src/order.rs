@@ -1,0 +1,120 @@
+//! What a lane remembers of an order and of a driver beside the scheduler: the mirror of their rows.
+//!
+//! The facts that decide (request, trip, position) live in the scheduler alone; here is what tables and records need.
+//! Orders that have ended are dropped after the cycle: the tables answer for them when something late arrives.
+
+use std::sync::Arc;
+
+use dispatch::{At, DriverId, Point};
+use uuid::Uuid;
+
+/// Version of a row in the tables, for compare-and-set; 0: there is none yet.
+pub type RowVersion = i32;
+
+/// An order that assignment has heard of.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Order {
+    pub row_version: RowVersion,
+    /// Of the newest request or cancellation; 0 before any.
+    pub order_version: i32,
+    pub state: OrderState,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum OrderState {
+    /// Only the kitchen has spoken of it.
+    Announced { ready_at: At, said_at: At },
+    /// It wants a driver, or has one.
+    Open(OpenOrder),
+    /// Withdrawn, failed, or delivered by this driver.
+    Closed { delivered_by: Option<DriverId> },
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct OpenOrder {
+    /// The partition on which its request arrived: all facts about it go to the same number.
+    pub partition: i32,
+    /// event_id of the request that facts answer.
+    pub request_id: Uuid,
+    /// The trace that facts carry on.
+    pub traceparent: Arc<str>,
+    pub held: Option<Held>,
+}
+
+/// Who holds an order: the mirror of an active row of `assignments`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Held {
+    pub row_version: RowVersion,
+    pub attempt: u32,
+    pub driver_id: DriverId,
+}
+
+impl Order {
+    pub fn open(&self) -> Option<&OpenOrder> {
+        match &self.state {
+            OrderState::Open(open) => Some(open),
+            OrderState::Announced { .. } | OrderState::Closed { .. } => None,
+        }
+    }
+
+    pub fn open_mut(&mut self) -> Option<&mut OpenOrder> {
+        match &mut self.state {
+            OrderState::Open(open) => Some(open),
+            OrderState::Announced { .. } | OrderState::Closed { .. } => None,
+        }
+    }
+
+    pub fn held(&self) -> Option<&Held> {
+        self.open()?.held.as_ref()
+    }
+}
+
+/// A driver as his row has him.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Driver {
+    pub row_version: RowVersion,
+    pub on_duty: bool,
+    /// Event time of the last online or offline.
+    pub duty_at: At,
+    pub shift_end: Option<At>,
+    pub free_since: At,
+    /// As of the last event that named a place.
+    pub seen: Option<(Point, At)>,
+    pub active_order: Option<dispatch::OrderId>,
+}
+
+impl Driver {
+    pub fn unknown() -> Self {
+        Self {
+            row_version: 0,
+            on_duty: false,
+            duty_at: At(0),
+            shift_end: None,
+            free_since: At(0),
+            seen: None,
+            active_order: None,
+        }
+    }
+
+    /// As the column `status` has it.
+    pub fn status(&self) -> &'static str {
+        match (self.active_order, self.on_duty) {
+            (Some(_), _) => "busy",
+            (None, true) => "free",
+            (None, false) => "offline",
+        }
+    }
+
+    /// Takes note of a place, unless a later one is known.
+    pub fn see(&mut self, point: Point, at: At) {
+        if self.seen.is_none_or(|(_, seen_at)| at > seen_at) {
+            self.seen = Some((point, at));
+        }
+    }
+
+    /// He holds nothing any more.
+    pub fn put_down(&mut self, at: At) {
+        self.active_order = None;
+        self.free_since = self.free_since.max(at);
+    }
+}

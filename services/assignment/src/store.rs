@@ -1,0 +1,248 @@
+//! The tables of assignment, in sets: one statement per kind of change and cycle, over all lanes of the cycle.
+//!
+//! Every change is a compare-and-set on the row's version. The lane's owner is alone in writing its rows, so a miss means
+//! that memory and tables differ: nothing of that cycle may become known. Rows come sorted, so that cycles of different
+//! instances, which meet only in the unique indexes of `assignments`, wait for each other in one order.
+
+mod load;
+mod orders;
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use dispatch::OrderId;
+use runtime::ApplyError;
+use sqlx::{PgConnection, Row};
+use thiserror::Error;
+use uuid::Uuid;
+
+use crate::book::{Changes, Commitment, DriverRow};
+use crate::units::stored;
+
+pub use load::{StoredLane, load, recall};
+pub use orders::purge;
+
+/// Why a change could not be stored.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+    /// Memory and tables differ: the lane must be loaded again.
+    #[error("{rows} of {expected} rows of {table} were as expected")]
+    Missed { table: &'static str, expected: usize, rows: usize },
+    /// The tables hold what no cycle writes.
+    #[error("{table}: {problem}")]
+    Corrupt { table: &'static str, problem: String },
+}
+
+impl From<StoreError> for ApplyError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Database(error) => error.into(),
+            StoreError::Missed { .. } => Self::Transient(Box::new(error)),
+            StoreError::Corrupt { .. } => Self::permanent(error),
+        }
+    }
+}
+
+/// A lane's part of a set: the name of its geo, and its rows.
+pub type OfGeo<'a, T> = (&'a str, T);
+
+/// Stores the ends of assignments. To be called before [`commit`]: drivers who became free may be taken again.
+pub async fn end(tx: &mut PgConnection, lanes: &[OfGeo<'_, &Changes>]) -> Result<(), StoreError> {
+    let mut geos = Vec::new();
+    let (mut orders, mut order_versions, mut attempts, mut versions) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut phases, mut instants) = (Vec::new(), Vec::new());
+    for (geo, row) in lanes.iter().flat_map(|(geo, changes)| changes.ended.iter().map(move |row| (*geo, row))) {
+        geos.push(geo);
+        orders.push(row.order_id.0);
+        order_versions.push(row.order_version);
+        attempts.push(row.attempt as i32);
+        versions.push(row.version);
+        phases.push(row.phase);
+        instants.push(stored(row.at));
+    }
+    let statement = "UPDATE assignments a SET active = false, version = a.version + 1, phase = u.phase, phase_at = u.phase_at \
+        FROM UNNEST($1::text[], $2::uuid[], $3::int[], $4::int[], $5::int[], $6::text[], $7::timestamptz[]) \
+            AS u(geo, order_id, order_version, attempt, version, phase, phase_at) \
+        WHERE a.geo = u.geo AND a.order_id = u.order_id AND a.order_version = u.order_version \
+            AND a.attempt = u.attempt AND a.version = u.version AND a.active";
+    let expected = geos.len();
+    if expected == 0 {
+        return Ok(());
+    }
+    let query = sqlx::query(statement).bind(geos).bind(orders).bind(order_versions).bind(attempts);
+    let done = query.bind(versions).bind(phases).bind(instants).execute(tx).await?;
+    exactly("assignments", expected, done.rows_affected())
+}
+
+/// Stores commitments, and returns the orders whose drivers hold an order of another geo: those are not stored.
+///
+/// The unique indexes decide; a driver or order that is taken in its own geo is a miss.
+pub async fn commit<'a>(
+    tx: &mut PgConnection,
+    commitments: &[OfGeo<'a, Commitment<'_>>],
+) -> Result<BTreeSet<(&'a str, OrderId)>, StoreError> {
+    let mut rows: Vec<_> = commitments.to_vec();
+    rows.sort_by(|a, b| a.1.assignment.driver_id.cmp(&b.1.assignment.driver_id).then(a.0.cmp(b.0)));
+    if rows.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let stored_orders = insert(tx, &rows).await?;
+    let mut refused = BTreeSet::new();
+    let mut drivers = Vec::new();
+    for (geo, row) in &rows {
+        let order_id = row.assignment.request.order_id;
+        if !stored_orders.contains(&order_id.0) {
+            refused.insert((*geo, order_id));
+            drivers.push((*geo, row.assignment.driver_id.as_str(), order_id.0));
+        }
+    }
+    if !refused.is_empty() {
+        // Whoever holds the driver elsewhere may have let him go a moment ago; who holds him here is a contradiction.
+        let statement = "SELECT count(*) FROM assignments a \
+            JOIN UNNEST($1::text[], $2::text[], $3::uuid[]) AS u(geo, driver_id, order_id) ON a.geo = u.geo \
+            WHERE a.active AND (a.driver_id = u.driver_id OR a.order_id = u.order_id)";
+        let (geos, (names, orders)): (Vec<_>, (Vec<_>, Vec<_>)) =
+            drivers.into_iter().map(|(geo, driver, order)| (geo, (driver, order))).unzip();
+        let query = sqlx::query_scalar::<_, i64>(statement).bind(geos).bind(names).bind(orders);
+        let contradictions = query.fetch_one(tx).await?;
+        if contradictions > 0 {
+            let expected = rows.len();
+            return Err(StoreError::Missed { table: "assignments", expected, rows: expected - refused.len() });
+        }
+    }
+    Ok(refused)
+}
+
+/// Inserts what no unique index forbids; returns the orders that went in.
+async fn insert(tx: &mut PgConnection, rows: &[OfGeo<'_, Commitment<'_>>]) -> Result<BTreeSet<Uuid>, StoreError> {
+    let mut geos = Vec::with_capacity(rows.len());
+    let (mut orders, mut order_versions, mut attempts, mut drivers) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut decided, mut arrives, mut trips, mut positions) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for (geo, Commitment { order_version, assignment }) in rows {
+        geos.push(*geo);
+        orders.push(assignment.request.order_id.0);
+        order_versions.push(*order_version);
+        attempts.push(assignment.request.attempt as i32);
+        drivers.push(assignment.driver_id.as_str());
+        decided.push(stored(assignment.decided_at));
+        arrives.push(stored(assignment.arrives_at));
+        trips.push(assignment.trip_id.0);
+        positions.push(i16::from(assignment.position));
+    }
+    let statement = "INSERT INTO assignments (geo, order_id, order_version, attempt, driver_id, version, active, phase, \
+            phase_at, decided_at, arrives_at, trip_id, trip_position) \
+        SELECT u.geo, u.order_id, u.order_version, u.attempt, u.driver_id, 1, true, 'offered', \
+            u.decided_at, u.decided_at, u.arrives_at, u.trip_id, u.trip_position \
+        FROM UNNEST($1::text[], $2::uuid[], $3::int[], $4::int[], $5::text[], $6::timestamptz[], $7::timestamptz[], \
+            $8::uuid[], $9::smallint[]) \
+            AS u(geo, order_id, order_version, attempt, driver_id, decided_at, arrives_at, trip_id, trip_position) \
+        ON CONFLICT DO NOTHING RETURNING order_id";
+    let query = sqlx::query_scalar(statement).bind(geos).bind(orders).bind(order_versions).bind(attempts);
+    let query = query.bind(drivers).bind(decided).bind(arrives).bind(trips).bind(positions);
+    Ok(query.fetch_all(tx).await?.into_iter().collect())
+}
+
+/// Stores everything but commitments and ends.
+pub async fn save(
+    tx: &mut PgConnection,
+    lanes: &[OfGeo<'_, &Changes>],
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    advance(tx, lanes).await?;
+    let drivers = |new: bool| {
+        let rows = lanes.iter().flat_map(|(geo, changes)| changes.drivers.iter().map(move |row| (*geo, row)));
+        rows.filter(|(_, row)| (row.driver.row_version == 0) == new).collect::<Vec<_>>()
+    };
+    save_drivers(tx, &drivers(true), INSERT_DRIVERS).await?;
+    save_drivers(tx, &drivers(false), UPDATE_DRIVERS).await?;
+    orders::save(tx, lanes, now).await
+}
+
+async fn advance(tx: &mut PgConnection, lanes: &[OfGeo<'_, &Changes>]) -> Result<(), StoreError> {
+    let mut geos = Vec::new();
+    let (mut orders, mut order_versions, mut attempts, mut versions) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut phases, mut instants) = (Vec::new(), Vec::new());
+    for (geo, row) in lanes.iter().flat_map(|(geo, changes)| changes.phases.iter().map(move |row| (*geo, row))) {
+        geos.push(geo);
+        orders.push(row.order_id.0);
+        order_versions.push(row.order_version);
+        attempts.push(row.attempt as i32);
+        versions.push(row.version);
+        phases.push(row.phase);
+        instants.push(stored(row.at));
+    }
+    let statement = "UPDATE assignments a SET version = a.version + 1, phase = u.phase, phase_at = u.phase_at \
+        FROM UNNEST($1::text[], $2::uuid[], $3::int[], $4::int[], $5::int[], $6::text[], $7::timestamptz[]) \
+            AS u(geo, order_id, order_version, attempt, version, phase, phase_at) \
+        WHERE a.geo = u.geo AND a.order_id = u.order_id AND a.order_version = u.order_version \
+            AND a.attempt = u.attempt AND a.version = u.version AND a.active";
+    let expected = geos.len();
+    if expected == 0 {
+        return Ok(());
+    }
+    let query = sqlx::query(statement).bind(geos).bind(orders).bind(order_versions).bind(attempts);
+    let done = query.bind(versions).bind(phases).bind(instants).execute(tx).await?;
+    exactly("assignments", expected, done.rows_affected())
+}
+
+const INSERT_DRIVERS: &str = "INSERT INTO drivers (geo, driver_id, version, status, on_duty, duty_at, shift_ends_at, \
+        free_since, active_order, lat, lon, seen_at) \
+    SELECT geo, driver_id, version + 1, status, on_duty, duty_at, shift_ends_at, free_since, active_order, lat, lon, seen_at \
+    FROM UNNEST($1::text[], $2::text[], $3::int[], $4::text[], $5::bool[], $6::timestamptz[], $7::timestamptz[], \
+        $8::timestamptz[], $9::uuid[], $10::float8[], $11::float8[], $12::timestamptz[]) \
+        AS u(geo, driver_id, version, status, on_duty, duty_at, shift_ends_at, free_since, active_order, lat, lon, seen_at) \
+    ON CONFLICT DO NOTHING";
+
+const UPDATE_DRIVERS: &str = "UPDATE drivers d SET version = d.version + 1, status = u.status, on_duty = u.on_duty, \
+        duty_at = u.duty_at, shift_ends_at = u.shift_ends_at, free_since = u.free_since, \
+        active_order = u.active_order, lat = u.lat, lon = u.lon, seen_at = u.seen_at \
+    FROM UNNEST($1::text[], $2::text[], $3::int[], $4::text[], $5::bool[], $6::timestamptz[], $7::timestamptz[], \
+        $8::timestamptz[], $9::uuid[], $10::float8[], $11::float8[], $12::timestamptz[]) \
+        AS u(geo, driver_id, version, status, on_duty, duty_at, shift_ends_at, free_since, active_order, lat, lon, seen_at) \
+    WHERE d.geo = u.geo AND d.driver_id = u.driver_id AND d.version = u.version";
+
+async fn save_drivers(
+    tx: &mut PgConnection,
+    rows: &[OfGeo<'_, &DriverRow>],
+    statement: &'static str,
+) -> Result<(), StoreError> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let column = |of: fn(&DriverRow) -> DateTime<Utc>| rows.iter().map(|(_, row)| of(row)).collect::<Vec<_>>();
+    let seen = |of: fn(&dispatch::Point) -> f64| {
+        rows.iter().map(|(_, row)| row.driver.seen.map(|(point, _)| of(&point))).collect::<Vec<_>>()
+    };
+    let query = sqlx::query(statement)
+        .bind(rows.iter().map(|(geo, _)| *geo).collect::<Vec<_>>())
+        .bind(rows.iter().map(|(_, row)| row.driver_id.as_str()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|(_, row)| row.driver.row_version).collect::<Vec<_>>())
+        .bind(rows.iter().map(|(_, row)| row.driver.status()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|(_, row)| row.driver.on_duty).collect::<Vec<_>>())
+        .bind(column(|row| stored(row.driver.duty_at)))
+        .bind(rows.iter().map(|(_, row)| row.driver.shift_end.map(stored)).collect::<Vec<_>>())
+        .bind(column(|row| stored(row.driver.free_since)))
+        .bind(rows.iter().map(|(_, row)| row.driver.active_order.map(|order| order.0)).collect::<Vec<_>>())
+        .bind(seen(|point| point.lat()))
+        .bind(seen(|point| point.lon()))
+        .bind(rows.iter().map(|(_, row)| row.driver.seen.map(|(_, at)| stored(at))).collect::<Vec<_>>());
+    let done = query.execute(tx).await?;
+    exactly("drivers", rows.len(), done.rows_affected())
+}
+
+/// Compare-and-set: all rows or a miss.
+fn exactly(table: &'static str, expected: usize, rows: u64) -> Result<(), StoreError> {
+    metrics::counter!("invariant_checks_total", "kind" => "compare_and_set").increment(expected as u64);
+    let rows = usize::try_from(rows).unwrap_or(usize::MAX);
+    if rows == expected { Ok(()) } else { Err(StoreError::Missed { table, expected, rows }) }
+}
+
+/// Reads a column, naming the table when it is not what the table's definition says.
+fn column<'r, T>(row: &'r sqlx::postgres::PgRow, table: &'static str, name: &str) -> Result<T, StoreError>
+where
+    T: sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>,
+{
+    row.try_get(name).map_err(|error| StoreError::Corrupt { table, problem: error.to_string() })
+}
