@@ -81,6 +81,7 @@ fn serve_in_order(board: &mut Board<'_>) {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 

@@ -98,6 +98,7 @@ impl Div<f64> for Seconds {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 

@@ -1,5 +1,7 @@
 //! When a request is committed, to whom, and what changes that: one sentence per test.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod world;
 
 use dispatch::{Applied, Config, DriverStatus, FailureReason, Input, Phase, PolicySpec, Scheduler};

@@ -2,6 +2,8 @@
 //! every request and every driver at every tick, against a scheduler rebuilt from its tables, and
 //! against a replay.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod world;
 
 use std::cell::Cell;

@@ -41,6 +41,7 @@ impl TravelTime for WholeMinutes {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 

@@ -1,6 +1,7 @@
 //! A small world to dispatch in: builders for requests and drivers, and an oracle that decides the slow
 //! way what a tick of `slack-greedy` or `fifo` has to be.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(dead_code)] // each test binary uses its part
 
 use std::collections::{BTreeMap, BTreeSet};
