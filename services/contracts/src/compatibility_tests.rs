@@ -74,7 +74,7 @@ fn a_renamed_field_is_caught() {
 
 #[test]
 fn a_changed_type_is_caught_also_when_only_one_direction_breaks() {
-    assert_eq!(set_type("note", json!("int")).len(), 2);
+    assert_eq!(set_type("note", json!(["null", "int"])).len(), 2);
     assert_eq!(
         set_type("weights", json!({"type": "array", "items": "long"})).len(),
         1

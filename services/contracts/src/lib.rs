@@ -4,7 +4,7 @@
 //! is plain Avro in Confluent's wire format, which any client in any language reads; a reader built yesterday reads what
 //! tomorrow's compatible writer sends; names, partitions and retention of topics come from one [`Catalogue`].
 //! Why: the services share no database and no calls, so this is their whole agreement.
-//! Costs: a registry lookup per schema id, once per process; after that about half a microsecond per record each way.
+//! Costs: a registry lookup per schema id, once per process; after that about a microsecond per record each way.
 
 mod catalogue;
 mod codec;

@@ -1,5 +1,7 @@
 //! The codec and a registry: tomorrow's writers, unknown ids, a registry that is away, many asking at once.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};

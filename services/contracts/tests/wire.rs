@@ -1,5 +1,7 @@
 //! What is on the wire is plain Avro: apache-avro writes and reads the same bytes for any value of every record.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use apache_avro::Schema;
 use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::types::Value;
