@@ -191,7 +191,7 @@ proptest! {
         choices in indices(4..24),
     ) {
         let history = &HISTORIES[history];
-        let in_order = heard(history, &[], &[], &vec![choices[0]; 4]);
+        let in_order = heard(history, &[], &[], &[choices[0]; 4]);
         let events = heard(history, &[], &again, &choices);
         prop_assert_eq!(play(&events).0, play(&in_order).0, "{:?}", events);
     }

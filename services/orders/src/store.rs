@@ -1,0 +1,348 @@
+//! Loads and saves sets of orders: one statement per kind of change, however many orders a cycle touches.
+//!
+//! Rows that are loaded are locked in the order of their ids, and inserted in the same order, so that lanes of different
+//! instances that touch the same orders wait for each other and never in a circle. An order that another instance has
+//! inserted meanwhile fails the cycle as transient: when it is tried again, the order is there.
+//! Costs: every column travels as one array; lines travel as JSON text.
+
+use chrono::{DateTime, Utc};
+use contracts::Geo;
+use contracts::orders::{Customer, OrderItem, Restaurant};
+use contracts::value::{Money, Point};
+use lifecycle::{Assignment, Kitchen, Payment, Phase, State, Status};
+use runtime::ApplyError;
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, Row};
+use thiserror::Error;
+use uuid::Uuid;
+
+use crate::order::Order;
+use crate::working_set::{TransitionRecord, WorkingSet};
+
+/// Why a set could not be loaded or saved.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+    /// Retry: the next attempt finds it.
+    #[error("an order was placed by another instance at the same time")]
+    PlacedElsewhere,
+    /// Fatal: a row that this version cannot read.
+    #[error("order {order_id}: {column} = {value}")]
+    Unreadable {
+        order_id: Uuid,
+        column: &'static str,
+        value: String,
+    },
+}
+
+impl From<StoreError> for ApplyError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Database(error) => error.into(),
+            StoreError::PlacedElsewhere => Self::Transient(error.into()),
+            StoreError::Unreadable { .. } => Self::Permanent(error.into()),
+        }
+    }
+}
+
+/// The orders of these ids that exist, locked until the transaction ends.
+pub async fn load(ids: &[Uuid], tx: &mut PgConnection) -> Result<Vec<Order>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT order_id, geo, partition, version, status, payment, kitchen, assignment_attempt, assignment_phase, \
+         placed_event_id, customer_id, customer_name, customer_lat, customer_lon, customer_webhook_url, restaurant_id, \
+         restaurant_name, restaurant_lat, restaurant_lon, restaurant_webhook_url, items::text AS items, \
+         delivery_fee_minor, tip_minor, total_minor, currency::text AS currency, payment_method, placed_at, ready_at, \
+         prep_total_s, kitchen_said_at, driver_id, expected_pickup_at, expected_delivery_at, picked_up_at, delivered_at, \
+         assignment_due_at, traceparent, created_at \
+         FROM orders WHERE order_id = ANY($1) ORDER BY order_id FOR UPDATE",
+    )
+    .bind(ids)
+    .fetch_all(tx)
+    .await?;
+    rows.iter().map(order).collect()
+}
+
+/// Writes what a cycle changed. The set's early events are [`crate::early_store`]'s.
+pub async fn save(
+    set: &WorkingSet,
+    now: DateTime<Utc>,
+    tx: &mut PgConnection,
+) -> Result<(), StoreError> {
+    insert(&set.inserted(), now, tx).await?;
+    update(&set.updated(), now, tx).await?;
+    audit(set.transitions(), now, tx).await
+}
+
+/// When a driver has to be asked for again, for the orders of these (geo, partition) pairs: (index of the pair, order, when).
+pub async fn assignments_due(
+    geos: &[&str],
+    partitions: &[i32],
+    tx: &mut PgConnection,
+) -> Result<Vec<(usize, Uuid, DateTime<Utc>)>, sqlx::Error> {
+    let rows = sqlx::query(
+        "SELECT lane.number - 1 AS lane, order_id, assignment_due_at \
+         FROM UNNEST($1::text[], $2::int[]) WITH ORDINALITY AS lane (geo, partition, number) \
+         JOIN orders USING (geo, partition) WHERE assignment_due_at IS NOT NULL",
+    )
+    .bind(geos)
+    .bind(partitions)
+    .fetch_all(tx)
+    .await?;
+    let due = |row: &PgRow| {
+        let lane: i64 = row.try_get("lane")?;
+        let lane = usize::try_from(lane).map_err(|error| sqlx::Error::Decode(error.into()))?;
+        Ok((
+            lane,
+            row.try_get("order_id")?,
+            row.try_get("assignment_due_at")?,
+        ))
+    };
+    rows.iter().map(due).collect()
+}
+
+/// One column of a set of orders, as an array to bind.
+macro_rules! column {
+    ($rows:ident, $row:ident => $value:expr) => {
+        $rows.iter().map(|$row| $value).collect::<Vec<_>>()
+    };
+}
+
+async fn insert(
+    orders: &[&Order],
+    now: DateTime<Utc>,
+    tx: &mut PgConnection,
+) -> Result<(), StoreError> {
+    if orders.is_empty() {
+        return Ok(());
+    }
+    let done = sqlx::query(
+        "INSERT INTO orders (order_id, geo, partition, version, status, payment, kitchen, assignment_attempt, \
+         assignment_phase, placed_event_id, customer_id, customer_name, customer_lat, customer_lon, customer_webhook_url, \
+         restaurant_id, restaurant_name, restaurant_lat, restaurant_lon, restaurant_webhook_url, items, \
+         delivery_fee_minor, tip_minor, total_minor, currency, payment_method, placed_at, ready_at, prep_total_s, \
+         kitchen_said_at, driver_id, expected_pickup_at, expected_delivery_at, picked_up_at, delivered_at, \
+         assignment_due_at, traceparent, created_at, updated_at) \
+         SELECT given.*, $39 FROM UNNEST($1::uuid[], $2::text[], $3::int[], $4::int[], $5::text[], \
+         $6::text[], $7::text[], $8::int[], $9::text[], $10::uuid[], $11::text[], $12::text[], $13::float8[], \
+         $14::float8[], $15::text[], $16::text[], $17::text[], $18::float8[], $19::float8[], $20::text[], $21::text[]::json[], \
+         $22::bigint[], $23::bigint[], $24::bigint[], $25::text[], $26::text[], $27::timestamptz[], $28::timestamptz[], \
+         $29::int[], $30::timestamptz[], $31::text[], $32::timestamptz[], $33::timestamptz[], $34::timestamptz[], \
+         $35::timestamptz[], $36::timestamptz[], $37::text[], $38::timestamptz[]) AS given \
+         ON CONFLICT (order_id) DO NOTHING",
+    )
+    .bind(column!(orders, o => o.id))
+    .bind(column!(orders, o => o.geo.as_str()))
+    .bind(column!(orders, o => o.partition))
+    .bind(column!(orders, o => o.version))
+    .bind(column!(orders, o => o.state.status.name()))
+    .bind(column!(orders, o => o.state.payment.name()))
+    .bind(column!(orders, o => o.state.kitchen.name()))
+    .bind(column!(orders, o => attempt(o)))
+    .bind(column!(orders, o => o.state.assignment.phase.name()))
+    .bind(column!(orders, o => o.placed_event_id))
+    .bind(column!(orders, o => o.customer.id.as_str()))
+    .bind(column!(orders, o => o.customer.name.as_deref()))
+    .bind(column!(orders, o => o.customer.location.lat))
+    .bind(column!(orders, o => o.customer.location.lon))
+    .bind(column!(orders, o => o.customer.webhook_url.as_deref()))
+    .bind(column!(orders, o => o.restaurant.id.as_str()))
+    .bind(column!(orders, o => o.restaurant.name.as_deref()))
+    .bind(column!(orders, o => o.restaurant.location.lat))
+    .bind(column!(orders, o => o.restaurant.location.lon))
+    .bind(column!(orders, o => o.restaurant.webhook_url.as_deref()))
+    .bind(column!(orders, o => lines(&o.items)))
+    .bind(column!(orders, o => o.delivery_fee_minor))
+    .bind(column!(orders, o => o.tip_minor))
+    .bind(column!(orders, o => o.total.amount_minor))
+    .bind(column!(orders, o => o.total.currency.as_str()))
+    .bind(column!(orders, o => o.payment_method.as_str()))
+    .bind(column!(orders, o => o.placed_at))
+    .bind(column!(orders, o => o.ready_at))
+    .bind(column!(orders, o => o.prep_total_s))
+    .bind(column!(orders, o => o.kitchen_said_at))
+    .bind(column!(orders, o => o.driver_id.as_deref()))
+    .bind(column!(orders, o => o.expected_pickup_at))
+    .bind(column!(orders, o => o.expected_delivery_at))
+    .bind(column!(orders, o => o.picked_up_at))
+    .bind(column!(orders, o => o.delivered_at))
+    .bind(column!(orders, o => o.assignment_due_at))
+    .bind(column!(orders, o => o.traceparent.as_str()))
+    .bind(column!(orders, o => o.created_at))
+    .bind(now)
+    .execute(tx)
+    .await?;
+    if done.rows_affected() == orders.len() as u64 {
+        Ok(())
+    } else {
+        Err(StoreError::PlacedElsewhere)
+    }
+}
+
+async fn update(
+    orders: &[&Order],
+    now: DateTime<Utc>,
+    tx: &mut PgConnection,
+) -> Result<(), StoreError> {
+    if orders.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "UPDATE orders SET version = given.version, status = given.status, payment = given.payment, kitchen = given.kitchen, \
+         assignment_attempt = given.attempt, assignment_phase = given.phase, ready_at = given.ready_at, \
+         kitchen_said_at = given.kitchen_said_at, driver_id = given.driver_id, expected_pickup_at = given.expected_pickup_at, \
+         expected_delivery_at = given.expected_delivery_at, picked_up_at = given.picked_up_at, \
+         delivered_at = given.delivered_at, assignment_due_at = given.assignment_due_at, updated_at = $16 \
+         FROM UNNEST($1::uuid[], $2::int[], $3::text[], $4::text[], $5::text[], $6::int[], $7::text[], \
+         $8::timestamptz[], $9::timestamptz[], $10::text[], $11::timestamptz[], $12::timestamptz[], $13::timestamptz[], \
+         $14::timestamptz[], $15::timestamptz[]) \
+         AS given (order_id, version, status, payment, kitchen, attempt, phase, ready_at, kitchen_said_at, driver_id, \
+         expected_pickup_at, expected_delivery_at, picked_up_at, delivered_at, assignment_due_at) \
+         WHERE orders.order_id = given.order_id",
+    )
+    .bind(column!(orders, o => o.id))
+    .bind(column!(orders, o => o.version))
+    .bind(column!(orders, o => o.state.status.name()))
+    .bind(column!(orders, o => o.state.payment.name()))
+    .bind(column!(orders, o => o.state.kitchen.name()))
+    .bind(column!(orders, o => attempt(o)))
+    .bind(column!(orders, o => o.state.assignment.phase.name()))
+    .bind(column!(orders, o => o.ready_at))
+    .bind(column!(orders, o => o.kitchen_said_at))
+    .bind(column!(orders, o => o.driver_id.as_deref()))
+    .bind(column!(orders, o => o.expected_pickup_at))
+    .bind(column!(orders, o => o.expected_delivery_at))
+    .bind(column!(orders, o => o.picked_up_at))
+    .bind(column!(orders, o => o.delivered_at))
+    .bind(column!(orders, o => o.assignment_due_at))
+    .bind(now)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+async fn audit(
+    transitions: &[TransitionRecord],
+    now: DateTime<Utc>,
+    tx: &mut PgConnection,
+) -> Result<(), StoreError> {
+    if transitions.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "INSERT INTO order_transitions (order_id, geo, version, event, event_id, actor, from_status, to_status, payment, \
+         kitchen, reason, occurred_at, recorded_at) \
+         SELECT given.*, $13 FROM UNNEST($1::uuid[], $2::text[], $3::int[], $4::text[], $5::uuid[], $6::text[], \
+         $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::timestamptz[]) AS given",
+    )
+    .bind(column!(transitions, t => t.order_id))
+    .bind(column!(transitions, t => t.geo.as_str()))
+    .bind(column!(transitions, t => t.version))
+    .bind(column!(transitions, t => t.event))
+    .bind(column!(transitions, t => t.event_id))
+    .bind(column!(transitions, t => t.actor))
+    .bind(column!(transitions, t => t.from.status.name()))
+    .bind(column!(transitions, t => t.to.status.name()))
+    .bind(column!(transitions, t => t.to.payment.name()))
+    .bind(column!(transitions, t => t.to.kitchen.name()))
+    .bind(column!(transitions, t => t.reason.as_deref()))
+    .bind(column!(transitions, t => t.occurred_at))
+    .bind(now)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+fn attempt(order: &Order) -> i32 {
+    i32::try_from(order.state.assignment.attempt).unwrap_or(i32::MAX)
+}
+
+fn lines(items: &[OrderItem]) -> String {
+    serde_json::to_string(items).expect("texts and integers always serialise")
+}
+
+fn order(row: &PgRow) -> Result<Order, StoreError> {
+    let id: Uuid = row.try_get("order_id")?;
+    let unreadable = |column, value: String| StoreError::Unreadable {
+        order_id: id,
+        column,
+        value,
+    };
+    let geo: &str = row.try_get("geo")?;
+    let geo: Geo = geo.parse().map_err(|_| unreadable("geo", geo.to_owned()))?;
+    let items: &str = row.try_get("items")?;
+    let items =
+        serde_json::from_str(items).map_err(|error| unreadable("items", error.to_string()))?;
+    Ok(Order {
+        id,
+        geo,
+        partition: row.try_get("partition")?,
+        version: row.try_get("version")?,
+        state: state(row, id)?,
+        placed_event_id: row.try_get("placed_event_id")?,
+        customer: Customer {
+            id: row.try_get("customer_id")?,
+            name: row.try_get("customer_name")?,
+            location: Point {
+                lat: row.try_get("customer_lat")?,
+                lon: row.try_get("customer_lon")?,
+            },
+            webhook_url: row.try_get("customer_webhook_url")?,
+        },
+        restaurant: Restaurant {
+            id: row.try_get("restaurant_id")?,
+            name: row.try_get("restaurant_name")?,
+            location: Point {
+                lat: row.try_get("restaurant_lat")?,
+                lon: row.try_get("restaurant_lon")?,
+            },
+            webhook_url: row.try_get("restaurant_webhook_url")?,
+        },
+        items,
+        delivery_fee_minor: row.try_get("delivery_fee_minor")?,
+        tip_minor: row.try_get("tip_minor")?,
+        total: Money {
+            amount_minor: row.try_get("total_minor")?,
+            currency: row.try_get("currency")?,
+        },
+        payment_method: row.try_get("payment_method")?,
+        placed_at: row.try_get("placed_at")?,
+        ready_at: row.try_get("ready_at")?,
+        prep_total_s: row.try_get("prep_total_s")?,
+        kitchen_said_at: row.try_get("kitchen_said_at")?,
+        driver_id: row.try_get("driver_id")?,
+        expected_pickup_at: row.try_get("expected_pickup_at")?,
+        expected_delivery_at: row.try_get("expected_delivery_at")?,
+        picked_up_at: row.try_get("picked_up_at")?,
+        delivered_at: row.try_get("delivered_at")?,
+        assignment_due_at: row.try_get("assignment_due_at")?,
+        traceparent: row.try_get("traceparent")?,
+        created_at: row.try_get("created_at")?,
+    })
+}
+
+fn state(row: &PgRow, order_id: Uuid) -> Result<State, StoreError> {
+    fn named<T>(
+        row: &PgRow,
+        order_id: Uuid,
+        column: &'static str,
+        of_name: fn(&str) -> Option<T>,
+    ) -> Result<T, StoreError> {
+        let name: &str = row.try_get(column)?;
+        of_name(name).ok_or_else(|| StoreError::Unreadable {
+            order_id,
+            column,
+            value: name.to_owned(),
+        })
+    }
+    let attempt: i32 = row.try_get("assignment_attempt")?;
+    Ok(State {
+        status: named(row, order_id, "status", Status::of_name)?,
+        payment: named(row, order_id, "payment", Payment::of_name)?,
+        kitchen: named(row, order_id, "kitchen", Kitchen::of_name)?,
+        assignment: Assignment {
+            attempt: u32::try_from(attempt).unwrap_or_default(),
+            phase: named(row, order_id, "assignment_phase", Phase::of_name)?,
+        },
+    })
+}
