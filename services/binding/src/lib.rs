@@ -1,1 +1,155 @@
-//! Binds contracts to the runtime.
+//! Binds contracts to the runtime: which topics a processor reads, and how records are read from and written to messages.
+//!
+//! The runtime knows bytes and no records, the contracts know records and no Kafka; what the four processors have in
+//! common between the two stands here, so that every record on every topic carries the same headers.
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use contracts::headers::{EVENT_ID, EVENT_TYPE, SCHEMA_VERSION};
+use contracts::{
+    Catalogue, CatalogueError, Codec, CodecError, EncodeError, Geo, InvalidGeo, Record, Topic,
+};
+use runtime::{
+    ConfigError, DecodeError, Effects, Message, Processor, Reject, Settings, SourceKind,
+    SourceTopic, Trace,
+};
+use serde::Deserialize;
+use thiserror::Error;
+
+/// `[catalogue]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CatalogueSettings {
+    /// Geos that this process serves, by name. Default: all of `schemas/geos.toml`. All instances of a service must agree:
+    /// a partition assigned to an instance that does not know its geo stands still.
+    #[serde(default)]
+    geos: Option<Vec<String>>,
+}
+
+/// The catalogue cannot be used.
+#[derive(Debug, Error)]
+pub enum BindingError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error("catalogue.geos: {0}")]
+    Geo(#[from] InvalidGeo),
+    #[error("catalogue.geos: {0}")]
+    Catalogue(#[from] CatalogueError),
+}
+
+/// The catalogue, and the geos of it that this process serves, in its order.
+pub fn catalogue(settings: &Settings) -> Result<(Catalogue, Vec<Geo>), BindingError> {
+    let catalogue = Catalogue::embedded();
+    let chosen = settings.section::<CatalogueSettings>("catalogue")?.geos;
+    let known = catalogue.geos().iter().map(|spec| spec.name.clone());
+    let Some(names) = chosen else {
+        let all = known.collect();
+        return Ok((catalogue, all));
+    };
+    for name in &names {
+        catalogue.geo(name)?;
+    }
+    let chosen = known
+        .filter(|geo| names.iter().any(|name| name == geo.as_str()))
+        .collect();
+    Ok((catalogue, chosen))
+}
+
+/// A topic of which every message is applied once.
+pub fn durable(topic: &Topic, catalogue: &Catalogue) -> Result<SourceTopic, CatalogueError> {
+    source(topic, catalogue, SourceKind::Durable)
+}
+
+/// A topic of which only the newest messages count.
+pub fn soft(
+    topic: &Topic,
+    catalogue: &Catalogue,
+    window: Duration,
+) -> Result<SourceTopic, CatalogueError> {
+    source(topic, catalogue, SourceKind::Soft { window })
+}
+
+fn source(
+    topic: &Topic,
+    catalogue: &Catalogue,
+    kind: SourceKind,
+) -> Result<SourceTopic, CatalogueError> {
+    Ok(SourceTopic {
+        topic: topic.to_string().into(),
+        partitions: catalogue.partitions(topic)? as i32,
+        dead_letters: topic.dead_letters().into(),
+        kind,
+    })
+}
+
+/// Reads the record of a message of a stream, fetching its schema when it is the first of its kind.
+pub async fn decode<M: contracts::Message>(
+    codec: &Codec,
+    message: &Message,
+) -> Result<M, DecodeError> {
+    let Some(payload) = message.value.as_deref() else {
+        return Err(DecodeError::Reject(Reject::new(
+            "no_value",
+            "the message has no value",
+        )));
+    };
+    match codec.decode(payload) {
+        Err(CodecError::Unprepared { .. }) => {
+            codec.prepare(payload).await.map_err(undecoded)?;
+            codec.decode(payload).map_err(undecoded)
+        }
+        decoded => decoded.map_err(undecoded),
+    }
+}
+
+fn undecoded(error: CodecError) -> DecodeError {
+    match error {
+        CodecError::Reject(rejection) => {
+            DecodeError::Reject(Reject::new(rejection.kind.label(), rejection.message))
+        }
+        error => DecodeError::Retry(error.into()),
+    }
+}
+
+thread_local! {
+    /// Encoding buffer; the runtime copies records out of it.
+    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Publishes a record on `partition` of a topic (`None`: by its key), with the headers every record carries.
+pub fn publish<P: Processor, R: Record>(
+    codec: &Codec,
+    effects: &mut Effects<P>,
+    topic: &str,
+    partition: Option<i32>,
+    key: &str,
+    record: &R,
+    trace: &Trace,
+) -> Result<(), EncodeError> {
+    BUFFER.with_borrow_mut(|buffer| {
+        buffer.clear();
+        codec.encode_into(record, buffer)?;
+        let mut id = [0; uuid::fmt::Hyphenated::LENGTH];
+        let id = record
+            .event_id()
+            .hyphenated()
+            .encode_lower(&mut id)
+            .as_bytes();
+        let version = R::VERSION.to_string();
+        let headers: [(&str, Option<&[u8]>); 3] = [
+            (EVENT_TYPE, Some(R::NAME.as_bytes())),
+            (EVENT_ID, Some(id)),
+            (SCHEMA_VERSION, Some(version.as_bytes())),
+        ];
+        let record = runtime::Record {
+            topic,
+            partition,
+            key: Some(key.as_bytes()),
+            value: Some(buffer),
+            headers: &headers,
+        };
+        effects.publish(record, trace);
+        Ok(())
+    })
+}
