@@ -1,0 +1,228 @@
+//! An owner between the logs: assignment callbacks and the cycle of each lane.
+//!
+//! Workers of the lanes run apart from the client: the client may have joined a later generation, or lost its
+//! membership, long before a lane's worker hears of it. The real runtime is stricter (one callback stops all lanes it
+//! names), so whatever holds here holds there. That a process pauses needs no step of its own: others move, it does not.
+
+use crate::protocol::{Protocol, Safeguard};
+use crate::state::{Apply, Lane, Memory, Owner, PublishStep, State, Work};
+use crate::step::{Outcome, Step};
+
+impl Protocol {
+    pub fn owner_steps(&self, state: &State, owner: usize, out: &mut Vec<(Step, State)>) {
+        if state.left.crashes > 0 {
+            out.push((Step::Crash { owner }, self.crashed(state, owner)));
+        }
+        for lane in self.lanes() {
+            if let Some(next) = self.called_back(state, owner, lane) {
+                out.push((Step::Callback { owner, lane }, next));
+            }
+            match state.owners[owner].lanes[lane].work {
+                Work::ReadOffset { gap } => self.read_offset(state, owner, lane, gap, out),
+                Work::ReadRows { committed, gap } => {
+                    self.read_rows(state, owner, lane, committed, gap, out)
+                }
+                Work::RowsLeft { .. } | Work::LaneLeft { .. } => {
+                    let next = self.second_snapshot(state, owner, lane);
+                    let outcome = Outcome::Told;
+                    out.push((
+                        Step::ReadRows {
+                            owner,
+                            lane,
+                            outcome,
+                        },
+                        next,
+                    ));
+                }
+                Work::Ready(memory) if !memory.current => {
+                    let mut next = *state;
+                    next.owners[owner].lanes[lane].work = Work::recover();
+                    out.push((Step::Fenced { owner, lane }, next));
+                }
+                Work::Ready(memory) => self.cycle(state, owner, lane, memory, out),
+                _ => {}
+            }
+        }
+        self.publish_steps(state, owner, out);
+    }
+
+    /// The process dies with all its memory; the one started in its place is not a member yet.
+    fn crashed(&self, state: &State, owner: usize) -> State {
+        let mut next = *state;
+        next.left.crashes -= 1;
+        next.orphan(owner, None);
+        next.owners[owner] = Owner {
+            uninitialised: self.scenario.fixed_ids,
+            ..Owner::default()
+        };
+        next.group.joined[owner] = 0;
+        next.group.view[owner] = 0;
+        next
+    }
+
+    /// ASSIGN, REVOKE and LOST, for one lane, when there is something to tell it.
+    fn called_back(&self, state: &State, owner: usize, lane: usize) -> Option<State> {
+        let held = state.owners[owner].lanes[lane];
+        let generation = state.group.joined[owner];
+        let assigned = state.group.view[owner] >> lane & 1 == 1;
+        let mut next = *state;
+        if !assigned {
+            if held.generation == 0 {
+                return None;
+            }
+            next.drop_lane(owner, lane);
+            return Some(next);
+        }
+        if held.generation == generation {
+            return None;
+        }
+        let regained = held.interrupted && self.keeps(Safeguard::MemoryDroppedWhenRegained);
+        if held.generation == 0 || regained {
+            next.drop_lane(owner, lane);
+            next.owners[owner].lanes[lane] = Lane {
+                generation,
+                interrupted: false,
+                work: Work::recover(),
+            };
+        } else {
+            let retained = &mut next.owners[owner].lanes[lane];
+            retained.interrupted = false;
+            if !self.keeps(Safeguard::MetadataRefreshedWhenRetained) {
+                return None;
+            }
+            retained.generation = generation;
+        }
+        Some(next)
+    }
+
+    /// CYCLE up to COMMIT, one event each; IDLE's deletion of published rows; IDLE's commit of the offset once more.
+    fn cycle(
+        &self,
+        state: &State,
+        owner: usize,
+        lane: usize,
+        memory: Memory,
+        out: &mut Vec<(Step, State)>,
+    ) {
+        let message = (memory.position < self.scenario.messages).then_some(memory.position);
+        let timer = (self.timer() < self.events() && !memory.fired).then_some(self.timer());
+        for event in [message, timer].into_iter().flatten() {
+            self.transact(state, owner, lane, memory, Some(event), out);
+        }
+        if state.postgres[lane].deleted < memory.published {
+            self.transact(state, owner, lane, memory, None, out);
+        }
+        if state.left.recommits > 0 {
+            let mut next = *state;
+            next.left.recommits -= 1;
+            next.owners[owner].lanes[lane].work = Work::Publish {
+                memory,
+                from: memory.seq + 1,
+                event: None,
+            };
+            out.push((Step::Recommit { owner, lane }, next));
+        }
+    }
+
+    fn transact(
+        &self,
+        state: &State,
+        owner: usize,
+        lane: usize,
+        memory: Memory,
+        event: Option<u8>,
+        out: &mut Vec<(Step, State)>,
+    ) {
+        let apply = Apply {
+            event,
+            published: memory.published,
+        };
+        let locked =
+            event != Some(self.timer()) || self.keeps(Safeguard::EveryTransactionMovesTheVersion);
+        let commit = |next: &mut State| {
+            if locked {
+                next.move_version(lane);
+            }
+            next.apply(self, lane, apply)
+        };
+        let done = |seq: u8, current: bool| {
+            self.after_commit(
+                Memory {
+                    current,
+                    seq,
+                    ..memory
+                },
+                event,
+            )
+        };
+
+        let mut told = *state;
+        let seq = commit(&mut told);
+        told.owners[owner].lanes[lane].work = done(seq, true);
+        out.push((
+            Step::Cycle {
+                owner,
+                lane,
+                event,
+                outcome: Outcome::Told,
+            },
+            told,
+        ));
+
+        if state.left.unknowns == 0 {
+            return;
+        }
+        for outcome in [Outcome::Lost, Outcome::Applied, Outcome::Late] {
+            let mut next = *state;
+            next.left.unknowns -= 1;
+            match outcome {
+                Outcome::Applied => _ = commit(&mut next),
+                Outcome::Late if locked => next.postgres[lane].detached = Some(apply),
+                Outcome::Late => next.postgres[lane].detached_unlocked = Some(apply),
+                _ => {}
+            }
+            next.owners[owner].lanes[lane].work =
+                if self.keeps(Safeguard::UnknownDatabaseCommitIsNotDone) {
+                    Work::recover()
+                } else {
+                    done(seq, outcome == Outcome::Applied)
+                };
+            out.push((
+                Step::Cycle {
+                    owner,
+                    lane,
+                    event,
+                    outcome,
+                },
+                next,
+            ));
+        }
+    }
+
+    fn after_commit(&self, mut memory: Memory, event: Option<u8>) -> Work {
+        match event {
+            Some(event) if event == self.timer() => memory.fired = true,
+            Some(event) => memory.position = event + 1,
+            None => {}
+        }
+        match event {
+            Some(event) if self.emits(event) => Work::Publish {
+                memory,
+                from: memory.seq,
+                event: Some(event),
+            },
+            _ => Work::ready(memory),
+        }
+    }
+}
+
+impl State {
+    /// Forgets a lane and takes back the transaction it is part of; the other lanes in that one recover.
+    fn drop_lane(&mut self, owner: usize, lane: usize) {
+        let publish = self.owners[owner].publish;
+        if publish.step != PublishStep::Idle && publish.lanes >> lane & 1 == 1 {
+            self.abort_publish(owner);
+        }
+        self.owners[owner].lanes[lane] = Lane::default();
+    }
+}
