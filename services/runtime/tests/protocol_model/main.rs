@@ -42,8 +42,9 @@
 //! with fixed transactional ids; 523,234 with two rebalances and a crash; 69,612 with a crash and two unknown outcomes;
 //! 68,110 with an emitting timer; 367,195 on a new lane; 248,337 with a forgotten offset; 224,312 with an idle commit;
 //! 315,656 with two lanes: some 20 s on one core in a debug build. `PROTOCOL_MODEL_MORE=rebalances,messages` (or
-//! `crashes`, `unknowns`) adds one of each named to all of these; with one more rebalance, or one more unknown outcome, or
-//! one more crash they have up to 11.4 million states each, all without a violation, at 300 bytes of memory a state.
+//! `crashes`, `unknowns`) adds one of each named to all of these. With one more rebalance, and with one more unknown
+//! outcome, all of them hold too, in up to 11.4 million states each, at some 300 bytes of memory a state.
+
 mod broker;
 mod owner;
 mod postgres;
