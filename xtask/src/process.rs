@@ -129,7 +129,7 @@ pub fn wait_until(limit: Duration, mut condition: impl FnMut() -> bool) -> bool 
         if condition() {
             return true;
         }
-        if Instant::now() >= end || interrupted() {
+        if Instant::now() >= end {
             return false;
         }
         thread::sleep(Duration::from_millis(20));

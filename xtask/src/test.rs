@@ -98,7 +98,7 @@ pub fn run(only: Option<&str>, keep_stack: bool) -> Result<()> {
         }
         outcomes.push(timed(step.name, || (step.run)(&dir)));
     }
-    if dir.root().exists() && !(keep_stack && stack_is_up) {
+    if dir.state().exists() && !(keep_stack && stack_is_up) {
         outcomes.push(timed("stack down", || stack::down(&dir)));
     }
     report(&outcomes);

@@ -298,7 +298,9 @@ impl Starter<'_> {
             state.processes.insert(name.to_owned(), process.clone());
         })?;
         eprintln!("stack: {name} starting (pid {})", process.pid);
-        let answered = process::wait_until(READY_WITHIN, || !process.is_alive() || serves());
+        let answered = process::wait_until(READY_WITHIN, || {
+            process::interrupted() || !process.is_alive() || serves()
+        });
         if process::interrupted() {
             bail!("interrupted");
         }
