@@ -4,22 +4,21 @@
 //! thrown away at any time. It keeps orders that are open and all drivers; what has ended is asked from the tables.
 //!
 //! A cycle uses it in this order: [`Book::recall`] what the tables know of orders it does not; [`Book::apply`] each
-//! message; [`Book::tick`] when one is due; store [`Book::commitments`], [`Book::conclude`] with those that the tables
-//! refused; store [`Book::take_changes`]; publish [`Book::take_facts`]. After an error anywhere it is dropped.
+//! message; [`Book::tick`] when one is due; store [`Book::take_ended`] and [`Book::commitments`]; [`Book::conclude`] with
+//! those that the tables refused; store [`Book::take_changes`]; publish [`Book::take_facts`]. After an error anywhere it is dropped.
 
 mod changes;
 mod drivers;
 mod ticks;
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use contracts::Geo;
 use contracts::driver_assignment::{AssignmentCancelled, AssignmentRequested, ReleaseReason};
 use contracts::streams::{DriverAssignmentRequest, KitchenEvent};
 use dispatch::{Applied, At, DriverId, Input, OrderId, Phase, Request, RestaurantId, Scheduler};
-use runtime::{Reject, Verdict};
+use runtime::{Reject, Trace, Verdict};
 use uuid::Uuid;
 
 use crate::event::{Event, happened_at};
@@ -54,13 +53,13 @@ struct Touched {
 }
 
 /// Where a message came from.
-#[derive(Clone, Debug)]
-pub struct Origin {
+#[derive(Clone, Copy, Debug)]
+pub struct Origin<'a> {
     pub partition: i32,
     /// Broker time in milliseconds since the epoch; -1 when there is none.
     pub timestamp_ms: i64,
-    /// The context that what follows carries on.
-    pub traceparent: Arc<str>,
+    /// The context that facts about a request carry on.
+    pub trace: &'a Trace,
 }
 
 impl Book {
@@ -101,7 +100,7 @@ impl Book {
     }
 
     /// Applies a message.
-    pub fn apply(&mut self, event: &Event, origin: &Origin, now: DateTime<Utc>) -> Verdict {
+    pub fn apply(&mut self, event: &Event, origin: Origin<'_>, now: DateTime<Utc>) -> Verdict {
         if event.geo() != self.geo.as_str() {
             return Verdict::Reject(Reject::new("wrong_geo", format!("geo = {:?}, in {}", event.geo(), self.geo)));
         }
@@ -112,7 +111,8 @@ impl Book {
             Event::Driver(event) => self.driver(event, origin, now),
             Event::Location(event) => match units::point(&event.location) {
                 Ok(point) => {
-                    self.sight(&DriverId::new(&*event.driver_id), point, happened_at(event.occurred_at, origin.timestamp_ms));
+                    let at = happened_at(event.occurred_at, origin.timestamp_ms);
+                    self.sight(&DriverId::new(&*event.driver_id), point, at);
                     Verdict::Done
                 }
                 Err(error) => invalid("location", error),
@@ -120,7 +120,7 @@ impl Book {
         }
     }
 
-    fn requested(&mut self, event: &AssignmentRequested, origin: &Origin) -> Verdict {
+    fn requested(&mut self, event: &AssignmentRequested, origin: Origin<'_>) -> Verdict {
         let mut request = match request(event) {
             Ok(request) => request,
             Err(reject) => return Verdict::Reject(reject),
@@ -146,7 +146,7 @@ impl Book {
         let open = OpenOrder {
             partition: origin.partition,
             request_id: event.event_id,
-            traceparent: origin.traceparent.clone(),
+            traceparent: origin.trace.traceparent().into(),
             held: None,
         };
         let order = Order { row_version, order_version: event.order_version, state: OrderState::Open(open) };
@@ -157,7 +157,7 @@ impl Book {
         Verdict::Done
     }
 
-    fn cancelled(&mut self, event: &AssignmentCancelled, origin: &Origin, now: DateTime<Utc>) -> Verdict {
+    fn cancelled(&mut self, event: &AssignmentCancelled, origin: Origin<'_>, now: DateTime<Utc>) -> Verdict {
         let order_id = OrderId(event.order_id);
         let known = self.orders.get(&order_id);
         let (row_version, order_version) = known.map_or((0, 0), |order| (order.row_version, order.order_version));
@@ -181,7 +181,7 @@ impl Book {
         Verdict::Done
     }
 
-    fn kitchen(&mut self, event: &KitchenEvent, origin: &Origin) -> Verdict {
+    fn kitchen(&mut self, event: &KitchenEvent, origin: Origin<'_>) -> Verdict {
         let (order_id, ready_at, said_at) = match event {
             // Orders withdraws the request if there is one.
             KitchenEvent::KitchenRejected(_) => return Verdict::Skip("concerns_orders"),
@@ -250,6 +250,11 @@ impl Book {
             driver.put_down(at);
             self.touched.drivers.insert(held.driver_id);
         }
+    }
+
+    /// The assignments that ended, in order; to be stored before commitments, which may take the same drivers again.
+    pub fn take_ended(&mut self) -> Vec<EndedRow> {
+        std::mem::take(&mut self.touched.ended)
     }
 
     /// The records to publish, in order.

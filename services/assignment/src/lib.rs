@@ -12,9 +12,59 @@ pub mod config;
 pub mod decide;
 pub mod event;
 pub mod facts;
+mod metric;
 pub mod order;
+pub mod processor;
 pub mod store;
 pub mod units;
 
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use contracts::streams::{
+    DriverAssignmentEvent, DriverAssignmentRequest, DriverAssignmentTick, DriverEvent, DriverLocation, KitchenEvent,
+};
+use contracts::{CONTRACTS, Codec, Topic};
+use runtime::{LaneId, Service, Settings, Topology};
+
+use crate::config::Config;
+use crate::processor::{Assignment, GeoLane, Pace};
+
 /// The tables of the schema `assignment`.
 pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations/assignment");
+
+/// The processor and its lanes, as configured.
+pub async fn service(settings: &Settings) -> anyhow::Result<Service<Assignment>> {
+    let config: Config = settings.section("assignment")?;
+    config.validate()?;
+    let (catalogue, served) = binding::catalogue(settings)?;
+    let codec = Codec::connect(&settings.registry.url, CONTRACTS).await?;
+    let location_window = Duration::from_secs_f64(config.dispatch.location_ttl_s);
+    let (mut geos, mut lanes) = (HashMap::new(), Vec::new());
+    for geo in &served {
+        let partition = catalogue.ownership_partition(geo).expect("the geo is one of the catalogue's");
+        let sources = vec![
+            binding::durable(&Topic::of::<DriverAssignmentRequest>(geo), &catalogue)?,
+            binding::durable(&Topic::of::<KitchenEvent>(geo), &catalogue)?,
+            binding::durable(&Topic::of::<DriverEvent>(geo), &catalogue)?,
+            binding::soft(&Topic::of::<DriverLocation>(geo), &catalogue, location_window)?,
+        ];
+        lanes.push((partition, LaneId::new(geo.as_str()), sources));
+        let lane = GeoLane {
+            geo: geo.clone(),
+            rules: config.rules(catalogue.geo(geo.as_str())?)?,
+            events: Topic::of::<DriverAssignmentEvent>(geo).to_string(),
+            ticks: Topic::of::<DriverAssignmentTick>(geo).to_string(),
+        };
+        geos.insert(geo.to_string(), Arc::new(lane));
+    }
+    let pace = Pace {
+        tick: TimeDelta::milliseconds(i64::from(config.tick_ms)),
+        warm_up: TimeDelta::milliseconds(i64::from(config.warm_up_ms)),
+        tombstones: TimeDelta::hours(i64::from(config.tombstone_h)),
+    };
+    let topology = Topology::group_lanes(&catalogue.ownership_topic(), lanes);
+    Ok(Service::new(Assignment { codec, geos, pace }, topology))
+}

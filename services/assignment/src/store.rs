@@ -16,7 +16,8 @@ use sqlx::{PgConnection, Row};
 use thiserror::Error;
 use uuid::Uuid;
 
-use crate::book::{Changes, Commitment, DriverRow};
+use crate::book::{Changes, Commitment, DriverRow, EndedRow};
+use crate::metric;
 use crate::units::stored;
 
 pub use load::{StoredLane, load, recall};
@@ -49,12 +50,12 @@ impl From<StoreError> for ApplyError {
 pub type OfGeo<'a, T> = (&'a str, T);
 
 /// Stores the ends of assignments. To be called before [`commit`]: drivers who became free may be taken again.
-pub async fn end(tx: &mut PgConnection, lanes: &[OfGeo<'_, &Changes>]) -> Result<(), StoreError> {
+pub async fn end(tx: &mut PgConnection, rows: &[OfGeo<'_, EndedRow>]) -> Result<(), StoreError> {
     let mut geos = Vec::new();
     let (mut orders, mut order_versions, mut attempts, mut versions) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let (mut phases, mut instants) = (Vec::new(), Vec::new());
-    for (geo, row) in lanes.iter().flat_map(|(geo, changes)| changes.ended.iter().map(move |row| (*geo, row))) {
-        geos.push(geo);
+    for (geo, row) in rows {
+        geos.push(*geo);
         orders.push(row.order_id.0);
         order_versions.push(row.order_version);
         attempts.push(row.attempt as i32);
@@ -89,6 +90,7 @@ pub async fn commit<'a>(
         return Ok(BTreeSet::new());
     }
     let stored_orders = insert(tx, &rows).await?;
+    metric::checked("exclusive_in_tables", rows.len() as u64, 0);
     let mut refused = BTreeSet::new();
     let mut drivers = Vec::new();
     for (geo, row) in &rows {
@@ -108,6 +110,7 @@ pub async fn commit<'a>(
         let query = sqlx::query_scalar::<_, i64>(statement).bind(geos).bind(names).bind(orders);
         let contradictions = query.fetch_one(tx).await?;
         if contradictions > 0 {
+            metric::checked("exclusive_in_tables", 0, 1);
             let expected = rows.len();
             return Err(StoreError::Missed { table: "assignments", expected, rows: expected - refused.len() });
         }
@@ -147,7 +150,7 @@ async fn insert(tx: &mut PgConnection, rows: &[OfGeo<'_, Commitment<'_>>]) -> Re
 /// Stores everything but commitments and ends.
 pub async fn save(
     tx: &mut PgConnection,
-    lanes: &[OfGeo<'_, &Changes>],
+    lanes: &[OfGeo<'_, Changes>],
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     advance(tx, lanes).await?;
@@ -160,7 +163,7 @@ pub async fn save(
     orders::save(tx, lanes, now).await
 }
 
-async fn advance(tx: &mut PgConnection, lanes: &[OfGeo<'_, &Changes>]) -> Result<(), StoreError> {
+async fn advance(tx: &mut PgConnection, lanes: &[OfGeo<'_, Changes>]) -> Result<(), StoreError> {
     let mut geos = Vec::new();
     let (mut orders, mut order_versions, mut attempts, mut versions) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let (mut phases, mut instants) = (Vec::new(), Vec::new());
@@ -234,8 +237,8 @@ async fn save_drivers(
 
 /// Compare-and-set: all rows or a miss.
 fn exactly(table: &'static str, expected: usize, rows: u64) -> Result<(), StoreError> {
-    metrics::counter!("invariant_checks_total", "kind" => "compare_and_set").increment(expected as u64);
     let rows = usize::try_from(rows).unwrap_or(usize::MAX);
+    metric::checked("compare_and_set", expected as u64, expected.abs_diff(rows) as u64);
     if rows == expected { Ok(()) } else { Err(StoreError::Missed { table, expected, rows }) }
 }
 

@@ -12,11 +12,9 @@ pub struct Commitment<'a> {
     pub assignment: &'a Assignment,
 }
 
-/// All other changes; versions are those the rows have now.
+/// All changes but commitments and ends; versions are those the rows have now.
 #[derive(Debug, Default)]
 pub struct Changes {
-    /// Of `assignments`, in the order in which they ended.
-    pub ended: Vec<EndedRow>,
     pub phases: Vec<PhaseRow>,
     pub drivers: Vec<DriverRow>,
     pub orders: Vec<OrderRow>,
@@ -76,7 +74,7 @@ impl Book {
     /// The changes of this cycle; the book takes them as stored and forgets the orders that have ended.
     pub fn take_changes(&mut self) -> Changes {
         let touched = std::mem::take(&mut self.touched);
-        let mut changes = Changes { ended: touched.ended, ..Changes::default() };
+        let mut changes = Changes::default();
         for order_id in touched.phases {
             changes.phases.extend(self.take_phase(order_id));
         }

@@ -27,7 +27,7 @@ struct Said<'a> {
 }
 
 impl Book {
-    pub(super) fn driver(&mut self, event: &DriverEvent, origin: &Origin, now: DateTime<Utc>) -> Verdict {
+    pub(super) fn driver(&mut self, event: &DriverEvent, origin: Origin<'_>, now: DateTime<Utc>) -> Verdict {
         macro_rules! said {
             ($word:ident, $event:expr, $location:expr) => {
                 Said {
@@ -52,7 +52,7 @@ impl Book {
         self.says(&said, origin, now)
     }
 
-    fn online(&mut self, event: &DriverOnline, origin: &Origin) -> Verdict {
+    fn online(&mut self, event: &DriverOnline, origin: Origin<'_>) -> Verdict {
         let point = match units::point(&event.location) {
             Ok(point) => point,
             Err(error) => return invalid("location", error),
@@ -75,7 +75,7 @@ impl Book {
     }
 
     /// Before the pickup somebody else takes the order over; after it he is the one who has it.
-    fn offline(&mut self, event: &DriverOffline, origin: &Origin, now: DateTime<Utc>) -> Verdict {
+    fn offline(&mut self, event: &DriverOffline, origin: Origin<'_>, now: DateTime<Utc>) -> Verdict {
         let (driver_id, at) = (DriverId::new(&*event.driver_id), happened_at(event.occurred_at, origin.timestamp_ms));
         let Some(driver) = self.drivers.get_mut(&driver_id) else { return Verdict::Skip("unknown_driver") };
         if self.scheduler.apply(Input::DriverOffline { driver_id: driver_id.clone(), at }) != Applied::Changed {
@@ -99,7 +99,7 @@ impl Book {
         Verdict::Done
     }
 
-    fn says(&mut self, said: &Said<'_>, origin: &Origin, now: DateTime<Utc>) -> Verdict {
+    fn says(&mut self, said: &Said<'_>, origin: Origin<'_>, now: DateTime<Utc>) -> Verdict {
         let location = match said.location.map(units::point).transpose() {
             Ok(location) => location,
             Err(error) => return invalid("location", error),

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::{StoreError, column};
 use crate::book::active_phase;
+use crate::metric;
 use crate::order::{Driver, Held, OpenOrder, Order, OrderState};
 use crate::units::at;
 
@@ -206,7 +207,10 @@ fn recalled(row: &PgRow) -> Result<(usize, Order), StoreError> {
         },
         "closed" => OrderState::Closed { delivered_by: None },
         // The lane holds all open orders in memory: this one it should have known.
-        _ => return Err(StoreError::Missed { table: ORDERS, expected: 0, rows: 1 }),
+        _ => {
+            metric::checked("memory_is_whole", 1, 1);
+            return Err(StoreError::Missed { table: ORDERS, expected: 0, rows: 1 });
+        }
     };
     let (row_version, order_version) = (column(row, ORDERS, "version")?, column(row, ORDERS, "order_version")?);
     Ok((index, Order { row_version, order_version, state }))

@@ -52,7 +52,7 @@ const DELETE: &str = "DELETE FROM pending_assignments p \
 /// Stores the rows of `pending_assignments` that changed.
 pub(super) async fn save(
     tx: &mut PgConnection,
-    lanes: &[OfGeo<'_, &Changes>],
+    lanes: &[OfGeo<'_, Changes>],
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     let (mut new, mut known, mut gone) = (Columns::default(), Columns::default(), Columns::default());

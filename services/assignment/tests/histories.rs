@@ -1,0 +1,155 @@
+//! Any sequence of events keeps the promises: one active order per driver, one active driver per order, facts once and in order.
+
+mod fixture;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use assignment::book::{Book, RequestRow};
+use assignment::order::{Order, OrderState};
+use chrono::TimeDelta;
+use contracts::Message as _;
+use contracts::streams::DriverAssignmentEvent as Fact;
+use dispatch::{OrderId, Phase};
+use fixture::{Step, empty_book, event, origin, second, steps, trace};
+use proptest::prelude::*;
+use uuid::Uuid;
+
+/// The orders that a real table would answer for: those that are not open.
+type Ended = HashMap<OrderId, Order>;
+
+/// What an outside reader has learnt about an order.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Told {
+    driver: Option<String>,
+    phase: Option<Phase>,
+    delivered: bool,
+}
+
+fn remember(book: &mut Book, ended: &mut Ended, delivered: &HashMap<Uuid, String>) {
+    for row in book.take_changes().orders {
+        let (row_version, order_version) = (row.version + 1, row.order_version);
+        let state = match row.row {
+            RequestRow::Open { .. } => {
+                ended.remove(&row.order_id);
+                continue;
+            }
+            RequestRow::Announced { ready_at, said_at } => OrderState::Announced { ready_at, said_at },
+            RequestRow::Closed => OrderState::Closed { delivered_by: None },
+            RequestRow::Gone => OrderState::Closed {
+                delivered_by: delivered.get(&row.order_id.0).map(|driver| dispatch::DriverId::new(driver.as_str())),
+            },
+        };
+        ended.insert(row.order_id, Order { row_version, order_version, state });
+    }
+}
+
+/// An outside reader: everything told of an order fits what was told before.
+fn listen(told: &mut BTreeMap<Uuid, Told>, ids: &mut BTreeSet<Uuid>, fact: &Fact) -> Result<(), TestCaseError> {
+    prop_assert!(ids.insert(fact.event_id()), "told twice: {fact:?}");
+    let mut step = |order: Uuid, driver: &str, phase: Phase| {
+        let about = told.entry(order).or_default();
+        prop_assert_eq!(about.driver.as_deref(), Some(driver), "not his: {:?}", fact);
+        prop_assert!(about.phase < Some(phase), "backwards: {fact:?}");
+        about.phase = Some(phase);
+        Ok(())
+    };
+    match fact {
+        Fact::DriverAssigned(fact) => {
+            let busy = told.values().any(|about| about.driver.as_deref() == Some(&fact.driver_id));
+            prop_assert!(!busy, "{} holds two orders", fact.driver_id);
+            let about = told.entry(fact.order_id).or_default();
+            prop_assert!(about.driver.is_none() && !about.delivered, "two drivers: {fact:?}");
+            (about.driver, about.phase) = (Some(fact.driver_id.clone()), Some(Phase::Offered));
+        }
+        Fact::AssignmentReleased(fact) => {
+            let about = told.entry(fact.order_id).or_default();
+            let driver = about.driver.take();
+            prop_assert_eq!(driver.as_deref(), Some(&*fact.driver_id), "not his: {:?}", fact);
+            prop_assert!(about.phase < Some(Phase::PickedUp), "released with a meal: {fact:?}");
+        }
+        Fact::AssignmentFailed(fact) => {
+            let about = told.entry(fact.order_id).or_default();
+            prop_assert!(about.driver.is_none() && !about.delivered, "failed with a driver: {fact:?}");
+        }
+        Fact::DriverAtRestaurant(fact) => step(fact.order_id, &fact.driver_id, Phase::AtRestaurant)?,
+        Fact::PickupConfirmed(fact) => step(fact.order_id, &fact.driver_id, Phase::PickedUp)?,
+        Fact::DeliveryConfirmed(fact) => {
+            step(fact.order_id, &fact.driver_id, Phase::Delivered)?;
+            told.insert(fact.order_id, Told { driver: None, phase: None, delivered: true });
+        }
+    }
+    Ok(())
+}
+
+/// Orders, drivers and scheduler tell one story.
+fn consistent(book: &Book) -> Result<(), TestCaseError> {
+    prop_assert_eq!(book.scheduler().audit().violations(), 0);
+    let snapshot = book.scheduler().snapshot();
+    let mut holders = BTreeMap::new();
+    for held in &snapshot.assignments {
+        let other = holders.insert(held.driver_id.clone(), held.request.order_id);
+        prop_assert_eq!(other, None, "{} holds two orders", held.driver_id);
+        let known = book.orders()[&held.request.order_id].held();
+        prop_assert_eq!(known.map(|known| (&known.driver_id, known.attempt)), Some((&held.driver_id, held.request.attempt)));
+    }
+    let held = book.orders().values().filter(|order| order.held().is_some()).count();
+    prop_assert_eq!(held, snapshot.assignments.len());
+    prop_assert_eq!(book.orders().len(), snapshot.assignments.len() + snapshot.pending.len());
+    for record in snapshot.drivers {
+        // Drivers who pinged and never came on duty are none.
+        let Some(driver) = book.drivers().get(&record.driver_id) else { continue };
+        prop_assert_eq!(driver.active_order, holders.get(&record.driver_id).copied());
+        prop_assert_eq!((driver.on_duty, driver.duty_at, driver.shift_end), (record.online, record.duty_at, record.shift_end));
+        prop_assert_eq!(driver.free_since, record.free_since);
+    }
+    Ok(())
+}
+
+fn run(history: &[Step], assignments: &mut usize) -> Result<(), TestCaseError> {
+    let (mut book, trace) = (empty_book(), trace());
+    let (mut ended, mut told, mut ids) = (Ended::new(), BTreeMap::new(), BTreeSet::new());
+    let (mut now, mut delivered) = (second(0), HashMap::new());
+    for step in history {
+        now += TimeDelta::seconds(step.pause_s);
+        for action in &step.actions {
+            let Some(event) = event(*action, &book, now) else { continue };
+            if let Some(order) = event.order_id().map(OrderId)
+                && !book.knows(order)
+                && let Some(known) = ended.get(&order)
+            {
+                book.recall(order, known.clone());
+            }
+            book.apply(&event, origin(&trace), now);
+        }
+        book.tick(now);
+        book.conclude(BTreeSet::new(), now);
+        for fact in book.take_facts() {
+            listen(&mut told, &mut ids, &fact.record)?;
+            match &fact.record {
+                Fact::DriverAssigned(_) => *assignments += 1,
+                Fact::DeliveryConfirmed(fact) => {
+                    delivered.insert(fact.order_id, fact.driver_id.clone());
+                }
+                _ => {}
+            }
+        }
+        book.take_ended();
+        remember(&mut book, &mut ended, &delivered);
+        consistent(&book)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn any_history_keeps_drivers_and_orders_to_one_another() {
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(600));
+    let assignments = std::cell::Cell::new(0);
+    let histories = runner.run(&steps(40), |history| {
+        let mut count = assignments.get();
+        let outcome = run(&history, &mut count);
+        assignments.set(count);
+        outcome
+    });
+    histories.unwrap();
+    assert!(assignments.get() > 500, "the histories led to {} assignments only", assignments.get());
+}
