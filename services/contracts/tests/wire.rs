@@ -237,7 +237,7 @@ fn a_record_that_the_codec_was_not_connected_for_is_not_written() {
 
 proptest! {
     #[test]
-    fn mutated_bytes_never_panic_and_are_never_taken_for_another_size(
+    fn mutated_bytes_are_a_value_or_a_rejection_and_never_a_panic(
         stream in 0usize..2,
         seed in any::<u64>(),
         cuts in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 1..6),

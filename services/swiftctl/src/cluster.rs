@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use futures::future::BoxFuture;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{
     AdminClient, AdminOptions, AlterConfig, ConfigSource, NewPartitions, NewTopic,
@@ -138,9 +137,8 @@ impl Cluster {
                 .iter()
                 .map(|name| ResourceSpecifier::Topic(name))
                 .collect();
-            let described: BoxFuture<_> =
-                Box::pin(self.admin.describe_configs(&resources, &options()));
-            for (name, result) in batch.iter().zip(described.await?) {
+            let described = self.admin.describe_configs(&resources, &options()).await?;
+            for (name, result) in batch.iter().zip(described) {
                 let resource = result.map_err(|code| anyhow::anyhow!("reading {name}: {code}"))?;
                 let entries = resource.entries.into_iter().filter(|e| wanted(&e.source));
                 let values = entries.filter_map(|e| Some((e.name, e.value?)));
