@@ -3,8 +3,11 @@
 //! A claim takes effect at once: the driver is gone from the board, so no policy can give him away
 //! twice. A claim that would break an invariant is refused and counted as the policy's violation.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use crate::audit::Audit;
 use crate::decision::Hold;
+use crate::driver::Driver;
 use crate::fleet::{Candidate, Fleet, Stir};
 use crate::ids::{DriverId, OrderId, TripId};
 use crate::queue::{Due, Pending, Queue};
@@ -20,8 +23,10 @@ pub struct Board<'a> {
     pub(crate) fleet: &'a mut Fleet,
     pub(crate) rules: &'a Rules,
     pub(crate) audit: &'a mut Audit,
+    /// In the order in which they were made.
     pub(crate) claims: Vec<Claim>,
-    pub(crate) holds: Vec<Hold>,
+    pub(crate) claimed: BTreeSet<OrderId>,
+    pub(crate) holds: BTreeMap<OrderId, Hold>,
     /// Requests that counted on drivers who have been claimed.
     pub(crate) stirs: Vec<Stir>,
 }
@@ -57,47 +62,73 @@ impl Board<'_> {
 
     /// Commits the order to the driver, at this cost. False if that must not be.
     pub fn claim(&mut self, order: OrderId, driver: &DriverId, score: f64) -> bool {
-        let unclaimed = self.claims.iter().all(|claim| claim.order_id != order);
-        let Some(pending) = self.queue.get(order).filter(|_| unclaimed) else {
+        let Some(pending) = self.queue.get(order) else {
             return self.audit.exclusive.holds(false);
         };
-        let Some((driver_free_since, free)) = self
-            .fleet
-            .get(driver)
-            .map(|d| (d.free_since, d.trip.is_none()))
-        else {
-            return self.audit.feasible.holds(false);
-        };
-        if !self.audit.exclusive.holds(free) {
-            return false;
-        }
-        let candidate = self.fleet.candidate(driver, pending, self.now, self.rules);
-        self.audit.feasible.holds(candidate.is_some());
-        let Some(Candidate { eta, .. }) = candidate else {
+        let Some((eta, driver_free_since)) = self.vet(pending, driver) else {
             return false;
         };
-        if !self
-            .audit
-            .never_early
-            .holds(is_due(pending, self.now, eta, self.rules))
-        {
-            return false;
-        }
         let trip_id = TripId::starting_with(order, pending.request.attempt);
-        self.stirs.push(
-            self.fleet
-                .update(driver, self.rules, |d| d.trip = Some(trip_id)),
-        );
-        let driver_id = driver.clone();
+        let take = |driver: &mut Driver| driver.trip = Some(trip_id);
+        self.stirs.push(self.fleet.update(driver, self.rules, take));
+        self.claimed.insert(order);
         self.claims.push(Claim {
             order_id: order,
             trip_id,
-            driver_id,
+            driver_id: driver.clone(),
             driver_free_since,
             eta,
             score,
         });
         true
+    }
+
+    /// The driver's eta, and since when he has been free, if the pair keeps the invariants.
+    fn vet(&mut self, pending: &Pending, driver: &DriverId) -> Option<(Seconds, At)> {
+        let known = self.fleet.get(driver);
+        let free_since = known.filter(|d| d.trip.is_none()).map(|d| d.free_since);
+        let unclaimed = !self.claimed.contains(&pending.request.order_id);
+        let single = free_since.filter(|_| unclaimed);
+        self.audit.exclusive.holds(single.is_some());
+        let free_since = single?;
+        let candidate = self.fleet.candidate(driver, pending, self.now, self.rules);
+        self.audit.feasible.holds(candidate.is_some());
+        let eta = candidate?.eta;
+        let due = is_due(pending, self.now, eta, self.rules);
+        self.audit
+            .never_early
+            .holds(due)
+            .then_some((eta, free_since))
+    }
+
+    /// Lets a due order wait, although a driver may be free, for one who should pick it up at that
+    /// instant. Without this a due order must not be left; nor with it if a free driver is earlier.
+    pub fn hold(&mut self, order: OrderId, waits_for: DriverId, pickup_at: At) {
+        self.holds.insert(
+            order,
+            Hold {
+                order_id: order,
+                waits_for,
+                pickup_at,
+            },
+        );
+    }
+
+    /// Gives the orders that would fail now the nearest driver that the policy left.
+    pub(crate) fn rescue_expired(&mut self) {
+        for index in 0..self.due.len() {
+            let order = self.due[index].order_id;
+            let expired = self
+                .queue
+                .get(order)
+                .is_some_and(|pending| self.now >= pending.request.expires_at(&self.rules.config));
+            if expired
+                && !self.claimed.contains(&order)
+                && let Some(nearest) = self.nearest(order)
+            {
+                self.claim(order, &nearest.driver_id, nearest.eta.0);
+            }
+        }
     }
 }
 

@@ -76,7 +76,7 @@ pub enum FailureReason {
     NoAvailableDriver,
     /// Drivers are free, but none who may take it is within its radius.
     NoDriverInRadius,
-    /// A driver was free, but the policy gave him to others until the order was too old.
+    /// A driver was free, but went to others, until the order was too old.
     Expired,
     /// Too many drivers declined or ignored it.
     AttemptsExhausted,

@@ -1,9 +1,13 @@
 //! Everything that can happen to a scheduler between two ticks.
 //!
-//! An input carries its own event time and nothing is read off a clock, so the state after a set of
-//! inputs does not depend on when they were applied. Nor does it depend on how inputs of different
-//! sources were interleaved: facts about one thing that come from one source are applied in that
-//! source's order, and facts that overwrite each other are ordered by event time, latest wins.
+//! An input carries its own event time and nothing is read off a clock, so the state after a sequence of
+//! inputs does not depend on when they were applied.
+//!
+//! Inputs of one source keep that source's order. Those of different sources may be interleaved in any
+//! way: what overwrites is ordered by event time (positions, duty, ready instants), and whatever ends an
+//! order's trip ends it alike. Only `driver_free_since`, which decides nothing, can tell the difference.
+//! Event times are trusted: a ping from the future makes its driver deaf to all that follows until then,
+//! so the border must bound them (by the broker's timestamp, which a replay sees again).
 
 use serde::{Deserialize, Serialize};
 

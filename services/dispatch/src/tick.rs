@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::board::{Board, Claim};
 use crate::decision::{Decision, Failure, FailureReason, Hold, Release, Tick, TripSlot};
-use crate::fleet::Stir;
+use crate::fleet::{Stir, pickup_at};
 use crate::ids::OrderId;
-use crate::queue::{Appraisal, Due, Rest};
+use crate::queue::{Appraisal, Due, Pending, Rest};
 use crate::scheduler::Scheduler;
 use crate::time::At;
 use crate::trip::{Assignment, Phase};
@@ -89,22 +89,24 @@ impl Scheduler {
 
     /// Lays a request to rest, or gives it up if it is too old.
     fn lay_down(&mut self, order: OrderId, rest: Rest, wake_at: At, now: At) -> Option<Failure> {
-        let expired = now
-            >= self
-                .queue
-                .get(order)?
-                .request
-                .expires_at(&self.rules.config);
-        if expired {
+        if self.expired(order, now) {
+            let nobody_free = self.fleet.candidates() == 0;
             let reason = match rest {
-                Rest::Stranded if self.fleet.candidates() == 0 => FailureReason::NoAvailableDriver,
-                Rest::Stranded => FailureReason::NoDriverInRadius,
+                Rest::Stranded if !nobody_free => FailureReason::NoDriverInRadius,
+                Rest::Stranded => FailureReason::NoAvailableDriver,
                 Rest::Distant | Rest::Counting { .. } | Rest::Held => FailureReason::Expired,
             };
             return self.fail(order, reason);
         }
         self.queue.rest(order, rest, wake_at, &mut self.fleet);
         None
+    }
+
+    fn expired(&self, order: OrderId, now: At) -> bool {
+        let expires_at = |pending: &Pending| pending.request.expires_at(&self.rules.config);
+        self.queue
+            .get(order)
+            .is_some_and(|pending| now >= expires_at(pending))
     }
 
     fn fail(&mut self, order: OrderId, reason: FailureReason) -> Option<Failure> {
@@ -119,7 +121,7 @@ impl Scheduler {
     }
 
     /// Lets the policy choose.
-    fn consult(&mut self, now: At, due: Vec<Due>) -> (Vec<Claim>, Vec<Hold>) {
+    fn consult(&mut self, now: At, due: Vec<Due>) -> (Vec<Claim>, BTreeMap<OrderId, Hold>) {
         let mut board = Board {
             now,
             due,
@@ -128,10 +130,12 @@ impl Scheduler {
             rules: &self.rules,
             audit: &mut self.audit,
             claims: Vec::new(),
-            holds: Vec::new(),
+            claimed: BTreeSet::new(),
+            holds: BTreeMap::new(),
             stirs: Vec::new(),
         };
         self.policy.choose(&mut board);
+        board.rescue_expired();
         let Board {
             claims,
             holds,
@@ -204,43 +208,53 @@ impl Scheduler {
         now: At,
         due: &[Due],
         decisions: &[Decision],
-        holds: Vec<Hold>,
+        mut holds: BTreeMap<OrderId, Hold>,
         failures: &mut Vec<Failure>,
     ) -> Vec<Hold> {
-        let named: BTreeMap<OrderId, Hold> = holds
-            .into_iter()
-            .map(|hold| (hold.order_id, hold))
-            .collect();
-        let committed: BTreeSet<OrderId> =
-            decisions.iter().map(|decision| decision.order_id).collect();
-        let left: Vec<&Due> = due
-            .iter()
-            .filter(|request| !committed.contains(&request.order_id))
-            .collect();
-        if let Some(first) = left.first() {
+        let committed: BTreeSet<OrderId> = decisions.iter().map(|d| d.order_id).collect();
+        let left = || due.iter().filter(|d| !committed.contains(&d.order_id));
+        if let Some(first) = left().next() {
             self.check_order(now, first, due, decisions);
         }
         let mut kept = Vec::new();
-        for order in left.iter().map(|request| request.order_id) {
-            let Some(pending) = self.queue.get(order) else {
+        for order in left().map(|request| request.order_id) {
+            if self.expired(order, now) {
+                failures.extend(self.fail(order, FailureReason::Expired));
                 continue;
-            };
-            let appraisal = self.queue.appraise(pending, now, &self.fleet, &self.rules);
-            let idle = matches!(appraisal, Appraisal::Due(_));
-            self.audit
-                .never_idle
-                .holds(!idle || named.contains_key(&order));
-            let (rest, wake_at) = match appraisal {
-                Appraisal::Due(_) => (Rest::Held, now.plus(self.rules.tick())),
-                Appraisal::Rests(rest, wake_at) => (rest, wake_at),
-            };
-            match self.lay_down(order, rest, wake_at, now) {
-                Some(failure) => failures.push(failure),
-                None if idle => kept.extend(named.get(&order).cloned()),
-                None => {}
             }
+            let hold = holds.remove(&order);
+            let (rest, wake_at) = self.reconsider(order, now, hold, &mut kept);
+            self.queue.rest(order, rest, wake_at, &mut self.fleet);
         }
         kept
+    }
+
+    /// Why a due request that was not committed may wait: nobody is left for it, or the policy named
+    /// whom it waits for, who is no later than whoever is left.
+    fn reconsider(
+        &mut self,
+        order: OrderId,
+        now: At,
+        hold: Option<Hold>,
+        kept: &mut Vec<Hold>,
+    ) -> (Rest, At) {
+        let next_tick = now.plus(self.rules.tick());
+        let Some(pending) = self.queue.get(order) else {
+            return (Rest::Held, next_tick);
+        };
+        match self.queue.appraise(pending, now, &self.fleet, &self.rules) {
+            Appraisal::Due(left_for_it) => {
+                let at_best = pickup_at(pending, now, left_for_it.eta, &self.rules);
+                let grounded = hold.as_ref().is_some_and(|hold| hold.pickup_at <= at_best);
+                self.audit.never_idle.holds(grounded);
+                kept.extend(hold);
+                (Rest::Held, next_tick)
+            }
+            Appraisal::Rests(rest, wake_at) => {
+                self.audit.never_idle.holds(true);
+                (rest, wake_at)
+            }
+        }
     }
 
     /// No driver went to a request that the policy serves later than this one, which wanted him too.

@@ -572,3 +572,42 @@ fn a_busy_driver_is_free_where_and_when_his_trip_should_end_as_seen_so_far() {
         Some(DriverStatus::Free { since: at(1_300.0) })
     );
 }
+
+#[test]
+fn a_small_step_away_just_before_the_instant_is_noticed() {
+    let mut scheduler = with_drivers(quiet(), &[("ann", 1_600.0)]);
+    apply(&mut scheduler, [Input::Requested(request(1, 1_000.0))]);
+    assert_eq!(decided(&mut scheduler, 579.5), []);
+    // Another minute begins.
+    apply(&mut scheduler, [ping("ann", metres(1_601.0, 0.0), 579.6)]);
+    assert_eq!(decided(&mut scheduler, 579.6), [pair(1, "ann")]);
+}
+
+#[test]
+fn when_the_nearest_driver_runs_out_of_shift_the_next_one_is_counted_on() {
+    let config = Config {
+        tolerance_s: 0.0,
+        pickup_service_s: 240.0,
+        ..quiet()
+    };
+    let mut scheduler = with_drivers(config, &[("far", 1_600.0)]);
+    let ann = Input::DriverOnline {
+        driver_id: driver("ann"),
+        at: at(0.0),
+        shift_end: Some(at(1_000.0)),
+    };
+    apply(&mut scheduler, [ann, ping("ann", metres(320.0, 0.0), 0.0)]);
+    apply(&mut scheduler, [Input::Requested(request(1, 1_000.0))]);
+    // Ann needs a minute to the door and two to the counter, so she is in time until 820 s; it would be
+    // due for her at 940 s, and was for the other at 700 s.
+    let mut now = at(0.0);
+    for _ in 0..10_000 {
+        now = now.max(scheduler.next_due().expect("a request waits"));
+        let tick = scheduler.tick(now);
+        if let Some(decision) = tick.decisions.first() {
+            assert_eq!(decision.driver_id, driver("far"));
+            break;
+        }
+    }
+    assert_eq!(now, dispatch::At(at(820.0).0 + 1));
+}

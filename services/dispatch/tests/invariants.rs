@@ -64,7 +64,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let order = 0..8u128;
     let driver = 0..DRIVERS.len();
     let place = (-6..=6, -6..=6);
-    let lag = prop_oneof![3 => Just(0.0), 1 => 0.0..40.0];
+    let lag = prop_oneof![3 => Just(0.0), 1 => Just(15.0), 1 => 0.0..40.0];
     let phase = prop_oneof![
         Just(Phase::Accepted),
         Just(Phase::AtRestaurant),
@@ -74,7 +74,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let shift = prop_oneof![2 => Just(None), 1 => (0.0..1500.0).prop_map(Some)];
     let radius = prop_oneof![Just(700.0), Just(1_500.0), Just(50_000.0)];
     let step = prop_oneof![
-        4 => prop_oneof![0.0..3.0, 0.0..60.0, 0.0..600.0].prop_map(Step::Tick),
+        4 => prop_oneof![Just(15.0), 0.0..3.0, 0.0..60.0, 0.0..600.0].prop_map(Step::Tick),
         6 => Just(Step::TickWhenWanted),
         6 => (order.clone(), place.clone(), -300.0..1500.0, radius)
             .prop_map(|(order, at, ready_in, radius_m)| Step::Requested { order, at, ready_in, radius_m }),
@@ -105,24 +105,32 @@ enum City {
 struct Setting {
     city: City,
     fifo: bool,
+    /// With few drivers a request depends on one of them alone.
+    drivers: usize,
+    tolerance_s: f64,
     silence: bool,
     answers: bool,
 }
 
 fn settings() -> impl Strategy<Value = Setting> {
-    let city = prop_oneof![Just(City::Grid), Just(City::Road)];
     (
-        city,
+        prop_oneof![Just(City::Grid), Just(City::Road)],
         proptest::bool::weighted(0.2),
+        1..=DRIVERS.len(),
+        prop_oneof![Just(0.0), Just(120.0)],
         any::<bool>(),
         any::<bool>(),
     )
-        .prop_map(|(city, fifo, silence, answers)| Setting {
-            city,
-            fifo,
-            silence,
-            answers,
-        })
+        .prop_map(
+            |(city, fifo, drivers, tolerance_s, silence, answers)| Setting {
+                city,
+                fifo,
+                drivers,
+                tolerance_s,
+                silence,
+                answers,
+            },
+        )
 }
 
 /// How often something worth testing happened, so that the tests cannot pass by nothing happening.
@@ -158,7 +166,7 @@ struct Story<'a> {
 impl<'a> Story<'a> {
     fn new(setting: Setting, seen: &'a Seen) -> Story<'a> {
         let config = Config {
-            tolerance_s: 120.0,
+            tolerance_s: setting.tolerance_s,
             location_ttl_s: if setting.silence { 30.0 } else { 1e9 },
             max_attempts: 3,
             max_wait_s: 900.0,
@@ -202,7 +210,8 @@ impl<'a> Story<'a> {
         let now = self.now;
         let before = |lag: f64| at(now.since(at(0.0)).0 - lag);
         let later = |span: f64| at(now.since(at(0.0)).0 + span);
-        let driver_id = |index: usize| driver(DRIVERS[index]);
+        let drivers = self.setting.drivers;
+        let driver_id = |index: usize| driver(DRIVERS[index % drivers]);
         match step {
             Step::Tick(span) => return self.tick(later(span)),
             Step::TickWhenWanted => {
@@ -366,7 +375,7 @@ impl<'a> Story<'a> {
         prop_assert!(
             decided
                 .iter()
-                .all(|d| self.setting.fifo || d.slack <= 120.0 + 1e-6)
+                .all(|d| self.setting.fifo || d.slack <= self.setting.tolerance_s + 1e-6)
         );
         let after = self.live.snapshot();
         let idle: Vec<OrderId> = self
