@@ -22,12 +22,12 @@ const GEOS: &str = "geos.toml";
 
 /// The catalogue cannot be used, or was asked for what it does not hold.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{file}: {field} = {value:?}: {expected}")]
+#[error("{file}: {field} = {value:?}: {problem}")]
 pub struct CatalogueError {
     pub file: String,
     pub field: String,
     pub value: String,
-    pub expected: String,
+    pub problem: String,
 }
 
 /// Geos and topics.
@@ -198,7 +198,7 @@ impl Catalogue {
     /// The geo of that name; an error names it.
     pub fn geo(&self, name: &str) -> Result<&GeoSpec, CatalogueError> {
         let known = self.geos.iter().find(|g| g.name.as_str() == name);
-        known.ok_or_else(|| error(GEOS, "geo", name, "a geo of the catalogue"))
+        known.ok_or_else(|| error(GEOS, "geo", name, "is not a geo of the catalogue"))
     }
 
     pub fn streams(&self) -> &[StreamSpec] {
@@ -223,8 +223,8 @@ impl Catalogue {
             .streams
             .iter()
             .find(|s| s.family == topic.family && s.kind == topic.kind);
-        let stream =
-            stream.ok_or_else(|| error(TOPICS, "topic", topic, "a stream of the catalogue"))?;
+        let stream = stream
+            .ok_or_else(|| error(TOPICS, "topic", topic, "is not a topic of the catalogue"))?;
         Ok(self.partitions_of(stream, geo))
     }
 
@@ -280,8 +280,9 @@ fn hours(hours: u64) -> Duration {
 }
 
 fn check_streams(topics: &TopicsFile) -> Result<(), CatalogueError> {
-    let wrong =
-        |field: String, value: String, expected: &str| error(TOPICS, &field, value, expected);
+    let wrong = |field: String, value: String, expected: &str| {
+        error(TOPICS, &field, value, &format!("must be {expected}"))
+    };
     for (class, partitions) in &topics.partition_classes {
         if *partitions == 0 {
             return Err(wrong(
@@ -350,15 +351,20 @@ fn check_geo(
 }
 
 fn geo_error(index: usize, field: &str, value: impl ToString, expected: &str) -> CatalogueError {
-    error(GEOS, &format!("geo[{index}].{field}"), value, expected)
+    error(
+        GEOS,
+        &format!("geo[{index}].{field}"),
+        value,
+        &format!("must be {expected}"),
+    )
 }
 
-fn error(file: &str, field: &str, value: impl ToString, expected: &str) -> CatalogueError {
+fn error(file: &str, field: &str, value: impl ToString, problem: &str) -> CatalogueError {
     CatalogueError {
         file: file.to_owned(),
         field: field.to_owned(),
         value: value.to_string(),
-        expected: expected.to_owned(),
+        problem: problem.to_owned(),
     }
 }
 

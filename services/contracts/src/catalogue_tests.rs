@@ -116,7 +116,7 @@ fn an_error_names_file_field_and_value() {
 fn a_mistyped_key_is_named_with_its_line() {
     let error = spoiled(("dead_letters = true", "dead_leters = true"), ("", ""));
     assert!(
-        error.value.contains("dead_leters") || error.expected.contains("dead_leters"),
+        error.value.contains("dead_leters") || error.problem.contains("dead_leters"),
         "{error}"
     );
 }
