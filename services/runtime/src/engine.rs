@@ -262,7 +262,7 @@ impl<P: Processor> Engine<P> {
             };
             let slot = Slot {
                 phase: Phase::Waiting { until: now },
-                doubts: 0,
+                doubt: None,
                 failures: 0,
                 condemned: None,
                 rejects: RejectRate::new(self.parts.settings.reject_limit_per_minute, now),

@@ -267,8 +267,9 @@ impl<P: Processor> Engine<P> {
             let Some(slot) = self.slots.get_mut(&lane.id) else {
                 continue;
             };
-            slot.doubts += 1;
-            let doubts = slot.doubts;
+            let seen = slot.doubt.take().filter(|(last, _)| *last == contradiction);
+            let doubts = seen.map_or(1, |(_, times)| times + 1);
+            slot.doubt = Some((contradiction.clone(), doubts));
             slot.phase = Phase::Waiting {
                 until: Instant::now() + Duration::from_millis(250) * doubts,
             };
@@ -363,7 +364,7 @@ impl<P: Processor> Engine<P> {
             active_at: now,
         };
         // `failures` stays until a cycle succeeds: a cycle that keeps failing must not be tried faster for recovering well.
-        (slot.phase, slot.doubts) = (Phase::Running(Box::new(running)), 0);
+        (slot.phase, slot.doubt) = (Phase::Running(Box::new(running)), None);
         let at = lane.sources.iter().cloned().zip(plan.read_from).collect();
         self.parts.reader.assign(lane.id.clone(), incarnation, at);
         self.calls.enqueue(&lane.id, incarnation, loaded.calls);

@@ -10,14 +10,16 @@ use crate::lane::Lane;
 use crate::message::Message;
 use crate::processor::{Processor, Reject};
 use crate::publisher::CommitPosition;
+use crate::recovery::Contradiction;
 use crate::timers::Timers;
 
 /// A lane that the group gave to this process.
 pub(crate) struct Slot<P: Processor> {
     pub(crate) lane: Arc<Lane>,
     pub(crate) phase: Phase<P>,
-    /// How often in a row recovery found the logs in contradiction.
-    pub(crate) doubts: u32,
+    /// The contradiction that recovery found last, and how often in a row it found just this one. A lane that moves under
+    /// another owner shows a different one each time.
+    pub(crate) doubt: Option<(Contradiction, u32)>,
     /// How often in a row something failed; sets the pause before the next recovery.
     pub(crate) failures: u32,
     /// A message that broke a cycle of its own, and is rejected without being applied.
