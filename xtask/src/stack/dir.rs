@@ -75,13 +75,24 @@ impl StackDir {
         self.logs().join(format!("{name}.log"))
     }
 
+    /// Where the JVMs unpack their native libraries; emptied by `down`.
+    pub fn temporary(&self) -> PathBuf {
+        self.root.join("tmp")
+    }
+
     /// One file per running processor, written by whoever starts it.
     pub fn services(&self) -> PathBuf {
         self.root.join("services")
     }
 
     pub fn create(&self) -> Result<()> {
-        for dir in [self.root(), &self.jars, &self.logs(), &self.services()] {
+        for dir in [
+            self.root(),
+            &self.jars,
+            &self.logs(),
+            &self.services(),
+            &self.temporary(),
+        ] {
             fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
         }
         Ok(())

@@ -9,7 +9,6 @@ use std::{
     io::{Read, Write as _},
     net::{Ipv4Addr, TcpStream},
     path::Path,
-    process::Command,
     time::Duration,
 };
 
@@ -36,7 +35,7 @@ pub fn start(
     fs::write(&log4j, include_str!("../../../deploy/log4j2.xml"))?;
     let log = dir.log(&name(id));
     let jvm = |options: &[&str], class: &str| {
-        let mut command = Command::new(java.program());
+        let mut command = java.command(&dir.temporary());
         command
             .args(options)
             .arg("-cp")

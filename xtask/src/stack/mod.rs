@@ -363,6 +363,7 @@ fn stop(dir: &StackDir, data: bool) -> Result<()> {
                 Err(_) => Err(anyhow!("stopping a part of the stack panicked")),
             })
     })?;
+    fs::remove_dir_all(dir.temporary()).context("remove temporary files")?;
     remove_file(&dir.state())
 }
 

@@ -7,7 +7,6 @@ use std::{
     io::{Read, Write},
     net::{Ipv4Addr, TcpStream},
     path::PathBuf,
-    process::Command,
     time::Duration,
 };
 
@@ -34,7 +33,7 @@ pub fn start(dir: &StackDir, java: &Java, ports: &Ports) -> Result<Process> {
     let home = jars::registry_dir(dir, version_for(java.release));
     let log = dir.log(LOG);
     fs::write(&log, "")?;
-    let mut command = Command::new(java.program());
+    let mut command = java.command(&dir.temporary());
     command
         // Started often, used little: quick to start beats quick at the end.
         .args([

@@ -22,8 +22,13 @@ pub struct Java {
 }
 
 impl Java {
-    pub fn program(&self) -> PathBuf {
-        self.home.join("bin/java")
+    /// A JVM that writes its temporary files and nothing else, and those to `temporary`.
+    pub fn command(&self, temporary: &Path) -> Command {
+        let mut command = Command::new(self.home.join("bin/java"));
+        command
+            .arg(format!("-Djava.io.tmpdir={}", temporary.display()))
+            .arg("-XX:-UsePerfData");
+        command
     }
 }
 
