@@ -1,15 +1,14 @@
-//! A small world to dispatch in: builders for requests and drivers, and an oracle that decides the slow
-//! way what a tick of `slack-greedy` or `fifo` has to be.
+//! A small world to dispatch in: builders for requests, drivers, and what happens to them.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(dead_code)] // each test binary uses its part
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dispatch::{
-    At, Config, DriverId, DriverRecord, Input, OrderId, Phase, Point, PolicySpec, Request,
-    RestaurantId, Road, RoadConfig, Scheduler, Seconds, Snapshot, TravelTime, WholeMinutes,
+    At, Config, DriverId, Input, OrderId, Phase, Point, PolicySpec, Request, RestaurantId, Road,
+    RoadConfig, Scheduler, TravelTime, WholeMinutes,
 };
 use uuid::Uuid;
 
@@ -107,129 +106,40 @@ pub fn apply(scheduler: &mut Scheduler, inputs: impl IntoIterator<Item = Input>)
     }
 }
 
-/// Rules of a tick, for the oracle.
-pub struct Oracle {
-    pub config: Config,
-    pub travel: Arc<dyn TravelTime>,
-    pub policy: PolicySpec,
+/// Grid, two minutes of tolerance, no answers needed, no service time at the counter.
+pub fn quiet() -> Config {
+    Config {
+        offer_timeout_s: None,
+        location_ttl_s: 1e6,
+        pickup_service_s: 0.0,
+        ..Config::default()
+    }
 }
 
-/// What the oracle expects of a request.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Expected {
-    pub order_id: OrderId,
-    pub driver_id: DriverId,
-    pub eta: f64,
-    pub slack: f64,
+pub fn greedy(config: Config) -> Scheduler {
+    scheduler(config, grid(), &PolicySpec::SlackGreedy)
 }
 
-impl Oracle {
-    fn tolerance(&self) -> f64 {
-        if self.policy == PolicySpec::Fifo {
-            f64::INFINITY
-        } else {
-            self.config.tolerance_s
-        }
+/// Drivers with their distance east of the restaurant, on duty and seen at 0.
+pub fn with_drivers(config: Config, drivers: &[(&str, f64)]) -> Scheduler {
+    let mut scheduler = greedy(config);
+    for (name, x) in drivers {
+        apply(
+            &mut scheduler,
+            [online(name, 0.0), ping(name, metres(*x, 0.0), 0.0)],
+        );
     }
+    scheduler
+}
 
-    /// The eta of a driver who may take the request, straight from the definitions.
-    pub fn eta(&self, record: &DriverRecord, request: &Request, now: At) -> Option<f64> {
-        let (place, seen_at) = (self.travel.place(record.position?), record.seen_at?);
-        let pickup = self.travel.place(request.restaurant);
-        let distance = self.travel.distance_m(place, pickup);
-        let eta = self.travel.seconds(distance, now);
-        let counter = now.plus(eta + Seconds(self.config.pickup_service_s / 2.0));
-        let allowed = record.online
-            && seen_at.plus(Seconds(self.config.location_ttl_s)) >= now
-            && distance <= request.search_radius_m
-            && request
-                .cooled
-                .get(&record.driver_id)
-                .is_none_or(|until| *until <= now)
-            && record
-                .shift_end
-                .is_none_or(|end| counter.max(request.ready_at) <= end);
-        allowed.then_some(eta.0)
-    }
+pub fn decided(scheduler: &mut Scheduler, seconds: f64) -> Vec<(u128, String)> {
+    let decisions = scheduler.tick(at(seconds)).decisions;
+    decisions
+        .iter()
+        .map(|d| (d.order_id.0.as_u128(), d.driver_id.to_string()))
+        .collect()
+}
 
-    /// The nearest of these drivers, every one of them considered.
-    pub fn nearest<'a>(
-        &self,
-        free: impl Iterator<Item = &'a DriverRecord>,
-        request: &Request,
-        now: At,
-    ) -> Option<(f64, DriverId)> {
-        let pickup = self.travel.place(request.restaurant);
-        free.filter_map(|record| {
-            let eta = self.eta(record, request, now)?;
-            let chord2 = self.travel.place(record.position?).chord2(pickup);
-            Some((chord2, record.driver_id.clone(), eta))
-        })
-        .min_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.cmp(&b.1)))
-        .map(|(_, id, eta)| (eta, id))
-    }
-
-    /// Drivers on duty without a trip.
-    pub fn free(&self, state: &Snapshot) -> BTreeMap<DriverId, DriverRecord> {
-        let busy: BTreeSet<_> = state.assignments.iter().map(|leg| &leg.driver_id).collect();
-        let free = state
-            .drivers
-            .iter()
-            .filter(|record| !busy.contains(&record.driver_id));
-        free.map(|record| (record.driver_id.clone(), record.clone()))
-            .collect()
-    }
-
-    /// The requests that are due, in the policy's order, each with its slack.
-    pub fn due<'a>(&self, state: &'a Snapshot, now: At) -> Vec<(&'a Request, f64)> {
-        let free = self.free(state);
-        let mut due: Vec<(&Request, f64)> = Vec::new();
-        for request in state
-            .pending
-            .iter()
-            .filter(|r| r.attempt <= self.config.max_attempts)
-        {
-            let Some((eta, _)) = self.nearest(free.values(), request, now) else {
-                continue;
-            };
-            if now
-                >= request
-                    .ready_at
-                    .minus(Seconds(self.tolerance()) + Seconds(eta))
-            {
-                due.push((request, request.ready_at.since(now).0 - eta));
-            }
-        }
-        due.sort_by(|(a, slack_a), (b, slack_b)| match self.policy {
-            PolicySpec::Fifo => a
-                .placed_at
-                .cmp(&b.placed_at)
-                .then(a.order_id.cmp(&b.order_id)),
-            _ => slack_a
-                .total_cmp(slack_b)
-                .then(a.ready_at.cmp(&b.ready_at))
-                .then(a.order_id.cmp(&b.order_id)),
-        });
-        due
-    }
-
-    /// What a tick must decide, apart from lapsing offers.
-    pub fn decide(&self, state: &Snapshot, now: At) -> Vec<Expected> {
-        let mut free = self.free(state);
-        let mut expected = Vec::new();
-        for (request, _) in self.due(state, now) {
-            let Some((eta, driver_id)) = self.nearest(free.values(), request, now) else {
-                continue;
-            };
-            free.remove(&driver_id);
-            let slack = request.ready_at.since(now).0 - eta;
-            expected.push(Expected {
-                order_id: request.order_id,
-                driver_id,
-                eta,
-                slack,
-            });
-        }
-        expected
-    }
+pub fn pair(number: u128, name: &str) -> (u128, String) {
+    (number, name.to_owned())
 }
