@@ -209,3 +209,21 @@ fn when_the_nearest_driver_runs_out_of_shift_the_next_one_is_counted_on() {
     }
     assert_eq!(now, dispatch::At(at(820.0).0 + 1));
 }
+
+#[test]
+fn a_driver_who_will_go_home_earlier_than_he_said_is_not_counted_on_any_more() {
+    let mut scheduler = with_drivers(quiet(), &[("ann", 320.0), ("far", 3_200.0)]);
+    apply(&mut scheduler, [Input::Requested(request(1, 1_000.0))]);
+    assert_eq!(decided(&mut scheduler, 300.0), []);
+    let (driver_id, shift_end) = (driver("ann"), Some(at(900.0)));
+    apply(
+        &mut scheduler,
+        [Input::DriverOnline {
+            driver_id,
+            at: at(301.0),
+            shift_end,
+        }],
+    );
+    assert!(scheduler.next_due() <= Some(at(301.0)));
+    assert_eq!(decided(&mut scheduler, 301.0), [pair(1, "far")]);
+}
