@@ -41,7 +41,7 @@ impl Request {
             .plus(Seconds(config.max_wait_s))
     }
 
-    /// The instant at which it falls due for a driver so far away; not before it competes at all.
+    /// The instant at which it falls due for a driver so far away; may lie before it competes at all.
     pub fn due_at(&self, tolerance: Seconds, eta: Seconds) -> At {
         self.ready_at.minus(tolerance + eta)
     }
