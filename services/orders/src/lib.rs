@@ -6,17 +6,59 @@
 //! with it; what a kitchen or customer says before the order is known waits for it.
 //! Costs: four or five statements per cycle, whatever the number of messages.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
+
 pub mod config;
 pub mod decide;
 pub mod early_store;
 pub mod emission;
 pub mod fact;
+mod fit;
 mod limit;
 pub mod order;
+mod processor;
 pub mod round_robin;
 pub mod store;
+mod topics;
 mod validate;
 pub mod working_set;
 
+use contracts::streams::{DriverAssignmentEvent, KitchenEvent, OrdersRequest, PaymentsEvent};
+use contracts::{CONTRACTS, Codec, Topic};
+use runtime::{Service, Settings, Topology};
+
+use crate::config::Config;
+pub use crate::processor::Orders;
+
 /// Creates and changes the tables of the schema `orders`.
 pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations/orders");
+
+/// The processor and its lanes, as configured.
+pub async fn service(settings: &Settings) -> anyhow::Result<Service<Orders>> {
+    let policy = settings.section::<Config>("orders")?.policy()?;
+    let (catalogue, served) = binding::catalogue(settings)?;
+    let codec = Codec::connect(&settings.registry.url, CONTRACTS).await?;
+    let (mut geos, mut sources) = (Vec::new(), Vec::new());
+    for geo in served {
+        let requests = binding::durable(&Topic::of::<OrdersRequest>(&geo), &catalogue)?;
+        let partitions = requests.partitions;
+        sources.push(requests);
+        sources.push(binding::durable(
+            &Topic::of::<PaymentsEvent>(&geo),
+            &catalogue,
+        )?);
+        sources.push(binding::durable(
+            &Topic::of::<DriverAssignmentEvent>(&geo),
+            &catalogue,
+        )?);
+        sources.push(binding::durable(
+            &Topic::of::<KitchenEvent>(&geo),
+            &catalogue,
+        )?);
+        geos.push((geo, partitions));
+    }
+    Ok(Service::new(
+        Orders::new(codec, policy, &geos),
+        Topology::partition_lanes(sources),
+    ))
+}

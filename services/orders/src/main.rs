@@ -1,2 +1,5 @@
-//! The orders processor.
-fn main() {}
+//! Runs the orders processor.
+
+fn main() -> std::process::ExitCode {
+    runtime::service::run("orders", &orders::MIGRATIONS, orders::service)
+}

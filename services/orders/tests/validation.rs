@@ -86,7 +86,7 @@ fn each_thing_that_is_wrong_is_named_with_its_field() {
         ("payment_method", |o| o.payment_method = String::new()),
         ("items[0].quantity", |o| {
             o.items[0].quantity = -2;
-            o.total.amount_minor -= 2 * 2 * 950;
+            (o.tip_minor, o.total.amount_minor) = (5_000, 300 + 299 + 5_000 - 2 * 950);
         }),
         ("items[1].quantity", |o| {
             o.items[1].quantity = 0;
@@ -146,9 +146,9 @@ fn a_reason_names_the_value_and_what_it_should_be() {
 #[test]
 fn a_rejection_stays_small_however_much_is_wrong() {
     let absurd = |o: &mut OrderPlaced| {
-        o.items[0].id = "x".repeat(300_000);
+        o.items[0].id = "x".repeat(3_000);
         o.items = vec![o.items[0].clone(); 3_000];
-        o.customer.id = "c".repeat(300_000);
+        o.customer.id = "c".repeat(3_000);
     };
     let reasons = reasons(absurd);
     assert_eq!(reasons.len(), 101);
