@@ -15,7 +15,7 @@ CREATE TABLE drivers (
     shift_ends_at  timestamptz,
     free_since     timestamptz NOT NULL,
     active_order   uuid,
-    -- As of the last change of this row. The newest position is in the topic of locations.
+    -- Where he came on duty or last delivered. The newest position is in the topic of locations.
     lat            double precision,
     lon            double precision,
     seen_at        timestamptz,

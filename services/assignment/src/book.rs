@@ -26,7 +26,9 @@ use crate::facts::{About, Fact};
 use crate::order::{Driver, OpenOrder, Order, OrderState};
 use crate::units;
 
-pub use changes::{active_phase, Changes, Commitment, DriverRow, EndedRow, OrderRow, PhaseRow, RequestRow};
+pub use changes::{
+    Changes, Commitment, DriverRow, EndedRow, OrderRow, PhaseRow, RequestRow, active_phase,
+};
 pub use ticks::Ticked;
 
 /// See the module.
@@ -50,6 +52,8 @@ struct Touched {
     /// Orders whose assignment has reached another phase.
     phases: BTreeSet<OrderId>,
     ended: Vec<EndedRow>,
+    /// Not changed, but in memory for this cycle only unless it opens.
+    recalled: Vec<OrderId>,
 }
 
 /// Where a message came from.
@@ -70,7 +74,15 @@ impl Book {
         orders: HashMap<OrderId, Order>,
         drivers: HashMap<DriverId, Driver>,
     ) -> Self {
-        Self { geo, scheduler, orders, drivers, facts: Vec::new(), ticked: None, touched: Touched::default() }
+        Self {
+            geo,
+            scheduler,
+            orders,
+            drivers,
+            facts: Vec::new(),
+            ticked: None,
+            touched: Touched::default(),
+        }
     }
 
     pub fn geo(&self) -> &Geo {
@@ -94,19 +106,27 @@ impl Book {
         self.orders.contains_key(&order)
     }
 
-    /// Takes in what the tables know of an order that is not open.
+    /// Takes in what the tables know of an order that is not open, for this cycle.
     pub fn recall(&mut self, order_id: OrderId, order: Order) {
         self.orders.insert(order_id, order);
+        self.touched.recalled.push(order_id);
     }
 
     /// Applies a message.
     pub fn apply(&mut self, event: &Event, origin: Origin<'_>, now: DateTime<Utc>) -> Verdict {
         if event.geo() != self.geo.as_str() {
-            return Verdict::Reject(Reject::new("wrong_geo", format!("geo = {:?}, in {}", event.geo(), self.geo)));
+            return Verdict::Reject(Reject::new(
+                "wrong_geo",
+                format!("geo = {:?}, in {}", event.geo(), self.geo),
+            ));
         }
         match event {
-            Event::Request(DriverAssignmentRequest::AssignmentRequested(event)) => self.requested(event, origin),
-            Event::Request(DriverAssignmentRequest::AssignmentCancelled(event)) => self.cancelled(event, origin, now),
+            Event::Request(DriverAssignmentRequest::AssignmentRequested(event)) => {
+                self.requested(event, origin)
+            }
+            Event::Request(DriverAssignmentRequest::AssignmentCancelled(event)) => {
+                self.cancelled(event, origin, now)
+            }
             Event::Kitchen(event) => self.kitchen(event, origin),
             Event::Driver(event) => self.driver(event, origin, now),
             Event::Location(event) => match units::point(&event.location) {
@@ -133,9 +153,16 @@ impl Book {
                 // The kitchen's word stands above what the request was made from.
                 (request.ready_at, request.ready_said_at) = (*ready_at, *said_at);
             }
-            Some((OrderState::Closed { delivered_by: Some(_) }, _)) => return Verdict::Skip("delivered"),
+            Some((
+                OrderState::Closed {
+                    delivered_by: Some(_),
+                },
+                _,
+            )) => return Verdict::Skip("delivered"),
             Some((_, false)) => return Verdict::Skip("stale_version"),
-            Some((OrderState::Open(open), true)) if open.held.is_some() => return Verdict::Skip("already_assigned"),
+            Some((OrderState::Open(open), true)) if open.held.is_some() => {
+                return Verdict::Skip("already_assigned");
+            }
             Some((OrderState::Open(_) | OrderState::Closed { .. }, true)) => {}
         }
         // The scheduler counts versions of its own on top (one per release); a newer request is newer there too.
@@ -149,32 +176,59 @@ impl Book {
             traceparent: origin.trace.traceparent().into(),
             held: None,
         };
-        let order = Order { row_version, order_version: event.order_version, state: OrderState::Open(open) };
+        let order = Order {
+            row_version,
+            order_version: event.order_version,
+            state: OrderState::Open(open),
+        };
         self.orders.insert(order_id, order);
         self.touched.orders.insert(order_id);
         let applied = self.scheduler.apply(Input::Requested(request));
-        debug_assert_eq!(applied, Applied::Changed, "a request that is newer here is newer there");
+        debug_assert_eq!(
+            applied,
+            Applied::Changed,
+            "a request that is newer here is newer there"
+        );
         Verdict::Done
     }
 
-    fn cancelled(&mut self, event: &AssignmentCancelled, origin: Origin<'_>, now: DateTime<Utc>) -> Verdict {
+    fn cancelled(
+        &mut self,
+        event: &AssignmentCancelled,
+        origin: Origin<'_>,
+        now: DateTime<Utc>,
+    ) -> Verdict {
         let order_id = OrderId(event.order_id);
         let known = self.orders.get(&order_id);
-        let (row_version, order_version) = known.map_or((0, 0), |order| (order.row_version, order.order_version));
+        let (row_version, order_version) =
+            known.map_or((0, 0), |order| (order.row_version, order.order_version));
         let stale = known.is_some() && event.order_version < order_version;
         match known.map(|order| &order.state) {
-            Some(OrderState::Closed { delivered_by: Some(_) }) => return Verdict::Skip("delivered"),
+            Some(OrderState::Closed {
+                delivered_by: Some(_),
+            }) => return Verdict::Skip("delivered"),
             Some(_) if stale => return Verdict::Skip("stale_version"),
-            Some(OrderState::Closed { .. }) if event.order_version == order_version => return Verdict::Skip("repeated"),
+            Some(OrderState::Closed { .. }) if event.order_version == order_version => {
+                return Verdict::Skip("repeated");
+            }
             None | Some(OrderState::Announced { .. } | OrderState::Closed { .. }) => {}
             Some(OrderState::Open(_)) => {
-                let phase = self.scheduler.assignment_of(order_id).map(|assignment| assignment.phase);
+                let phase = self
+                    .scheduler
+                    .assignment_of(order_id)
+                    .map(|assignment| assignment.phase);
                 if phase >= Some(Phase::PickedUp) {
                     return Verdict::Skip("already_picked_up");
                 }
                 let at = happened_at(event.occurred_at, origin.timestamp_ms);
                 self.scheduler.apply(Input::Withdrawn { order_id, at });
-                self.put_down(order_id, at, "released", Some((ReleaseReason::OrderCancelled, Some(event.event_id))), now);
+                self.put_down(
+                    order_id,
+                    at,
+                    "released",
+                    Some((ReleaseReason::OrderCancelled, Some(event.event_id))),
+                    now,
+                );
             }
         }
         self.close(order_id, row_version, event.order_version, None);
@@ -185,23 +239,53 @@ impl Book {
         let (order_id, ready_at, said_at) = match event {
             // Orders withdraws the request if there is one.
             KitchenEvent::KitchenRejected(_) => return Verdict::Skip("concerns_orders"),
-            KitchenEvent::PrepTimeChanged(event) => (event.order_id, event.ready_at, event.occurred_at),
+            KitchenEvent::PrepTimeChanged(event) => {
+                (event.order_id, event.ready_at, event.occurred_at)
+            }
             KitchenEvent::FoodReady(event) => (event.order_id, event.ready_at, event.occurred_at),
         };
         let order_id = OrderId(order_id);
-        let (ready_at, said_at) = (units::at(ready_at), happened_at(said_at, origin.timestamp_ms));
+        let (ready_at, said_at) = (
+            units::at(ready_at),
+            happened_at(said_at, origin.timestamp_ms),
+        );
         let announced = OrderState::Announced { ready_at, said_at };
         match self.orders.get_mut(&order_id) {
             None => {
-                self.orders.insert(order_id, Order { row_version: 0, order_version: 0, state: announced });
+                self.orders.insert(
+                    order_id,
+                    Order {
+                        row_version: 0,
+                        order_version: 0,
+                        state: announced,
+                    },
+                );
             }
-            Some(Order { state: OrderState::Announced { said_at: known, .. }, .. }) if *known >= said_at => {
+            Some(Order {
+                state: OrderState::Announced { said_at: known, .. },
+                ..
+            }) if *known >= said_at => {
                 return Verdict::Skip("overtaken");
             }
-            Some(order @ Order { state: OrderState::Announced { .. }, .. }) => order.state = announced,
-            Some(Order { state: OrderState::Closed { .. }, .. }) => return Verdict::Skip("order_ended"),
-            Some(Order { state: OrderState::Open(_), .. }) => {
-                let applied = self.scheduler.apply(Input::ReadyAt { order_id, ready_at, at: said_at });
+            Some(
+                order @ Order {
+                    state: OrderState::Announced { .. },
+                    ..
+                },
+            ) => order.state = announced,
+            Some(Order {
+                state: OrderState::Closed { .. },
+                ..
+            }) => return Verdict::Skip("order_ended"),
+            Some(Order {
+                state: OrderState::Open(_),
+                ..
+            }) => {
+                let applied = self.scheduler.apply(Input::ReadyAt {
+                    order_id,
+                    ready_at,
+                    at: said_at,
+                });
                 if applied != Applied::Changed {
                     return Verdict::Skip("overtaken");
                 }
@@ -212,9 +296,22 @@ impl Book {
     }
 
     /// Ends an order here: a tombstone, or nothing at all once it is delivered.
-    fn close(&mut self, order_id: OrderId, row_version: i32, order_version: i32, delivered_by: Option<DriverId>) {
+    fn close(
+        &mut self,
+        order_id: OrderId,
+        row_version: i32,
+        order_version: i32,
+        delivered_by: Option<DriverId>,
+    ) {
         let state = OrderState::Closed { delivered_by };
-        self.orders.insert(order_id, Order { row_version, order_version, state });
+        self.orders.insert(
+            order_id,
+            Order {
+                row_version,
+                order_version,
+                state,
+            },
+        );
         self.touched.orders.insert(order_id);
     }
 
@@ -227,14 +324,28 @@ impl Book {
         released: Option<(ReleaseReason, Option<Uuid>)>,
         now: DateTime<Utc>,
     ) {
-        let Some(order) = self.orders.get_mut(&order_id) else { return };
+        let Some(order) = self.orders.get_mut(&order_id) else {
+            return;
+        };
         let order_version = order.order_version;
         let Some(open) = order.open_mut() else { return };
         let Some(held) = open.held.take() else { return };
         if let Some((reason, cause)) = released {
-            let about = About { geo: &self.geo, order_id: order_id.0, order_version, attempt: held.attempt, now };
-            let record = about.released(held.driver_id.as_str(), reason, cause).into();
-            self.facts.push(Fact { partition: open.partition, traceparent: open.traceparent.clone(), record });
+            let about = About {
+                geo: &self.geo,
+                order_id: order_id.0,
+                order_version,
+                attempt: held.attempt,
+                now,
+            };
+            let record = about
+                .released(held.driver_id.as_str(), reason, cause)
+                .into();
+            self.facts.push(Fact {
+                partition: open.partition,
+                traceparent: open.traceparent.clone(),
+                record,
+            });
         }
         self.touched.phases.remove(&order_id);
         self.touched.ended.push(EndedRow {
@@ -265,9 +376,15 @@ impl Book {
 
 /// The request as dispatch has it.
 fn request(event: &AssignmentRequested) -> Result<Request, Reject> {
-    let field = |name: &str, value: i32| Reject::new("invalid_field", format!("{name} = {value}, must be at least 1"));
+    let field = |name: &str, value: i32| {
+        Reject::new(
+            "invalid_field",
+            format!("{name} = {value}, must be at least 1"),
+        )
+    };
     let place = |name: &str, point| {
-        units::point(point).map_err(|error| Reject::new("invalid_field", format!("{name}: {error}")))
+        units::point(point)
+            .map_err(|error| Reject::new("invalid_field", format!("{name}: {error}")))
     };
     if event.order_version < 1 {
         return Err(field("order_version", event.order_version));
@@ -275,7 +392,9 @@ fn request(event: &AssignmentRequested) -> Result<Request, Reject> {
     if event.search_radius_m < 1 {
         return Err(field("search_radius_m", event.search_radius_m));
     }
-    let attempt = u32::try_from(event.attempt).ok().filter(|attempt| *attempt > 0);
+    let attempt = u32::try_from(event.attempt)
+        .ok()
+        .filter(|attempt| *attempt > 0);
     let placed_at = units::at(event.placed_at);
     Ok(Request {
         order_id: OrderId(event.order_id),

@@ -66,7 +66,10 @@ pub enum Speed {
 impl Default for Travel {
     fn default() -> Self {
         let road = RoadConfig::default();
-        Self { detour: road.detour, speed_kmh: Speed::ByHour(road.speed_kmh) }
+        Self {
+            detour: road.detour,
+            speed_kmh: Speed::ByHour(road.speed_kmh),
+        }
     }
 }
 
@@ -89,20 +92,36 @@ impl Config {
     /// Refuses what no geo could work with, by field and value.
     pub fn validate(&self) -> Result<(), ConfigError> {
         if !(self.time_scale > 0.0 && self.time_scale.is_finite()) {
-            return Err(invalid("time_scale", self.time_scale, "must be a number above 0"));
+            return Err(invalid(
+                "time_scale",
+                self.time_scale,
+                "must be a number above 0",
+            ));
         }
         if !(1..=100).contains(&self.tick_ms) {
-            return Err(invalid("tick_ms", self.tick_ms, "must be between 1 and 100"));
+            return Err(invalid(
+                "tick_ms",
+                self.tick_ms,
+                "must be between 1 and 100",
+            ));
         }
         if self.tombstone_h == 0 {
-            return Err(invalid("tombstone_h", self.tombstone_h, "must be at least 1"));
+            return Err(invalid(
+                "tombstone_h",
+                self.tombstone_h,
+                "must be at least 1",
+            ));
         }
         Ok(())
     }
 
     /// How this geo dispatches.
     pub fn rules(&self, geo: &GeoSpec) -> Result<GeoRules, ConfigError> {
-        let own = self.geos.get(geo.name.as_str()).cloned().unwrap_or_default();
+        let own = self
+            .geos
+            .get(geo.name.as_str())
+            .cloned()
+            .unwrap_or_default();
         let mut dispatch = self.dispatch.clone();
         if let Some(tolerance_s) = own.tolerance_s {
             dispatch.tolerance_s = tolerance_s;
@@ -117,7 +136,13 @@ impl Config {
         for duration in world.into_iter().chain(&mut dispatch.offer_timeout_s) {
             *duration /= self.time_scale;
         }
-        dispatch.check().map_err(|error| invalid("dispatch", format!("{:?}", self.dispatch), error.to_string()))?;
+        dispatch.check().map_err(|error| {
+            invalid(
+                "dispatch",
+                format!("{:?}", self.dispatch),
+                error.to_string(),
+            )
+        })?;
         let travel = own.travel.as_ref().unwrap_or(&self.travel);
         let speed_kmh = match travel.speed_kmh {
             Speed::Constant(speed) => [speed; 24],
@@ -128,7 +153,8 @@ impl Config {
             speed_kmh: speed_kmh.map(|speed| speed * self.time_scale),
             time_zone: geo.time_zone.name().to_owned(),
         };
-        let travel = Road::new(&road).map_err(|error| invalid("travel", format!("{travel:?}"), error.to_string()))?;
+        let travel = Road::new(&road)
+            .map_err(|error| invalid("travel", format!("{travel:?}"), error.to_string()))?;
         let policy = own.policy.as_ref().unwrap_or(&self.policy);
         Ok(GeoRules {
             parameters: parameters(&dispatch, &road, policy),
@@ -144,7 +170,11 @@ fn invalid(field: &str, value: impl ToString, problem: impl Into<String>) -> Con
 }
 
 /// The values in force by name, as ticks record them: a replay can be configured from them alone.
-fn parameters(dispatch: &dispatch::Config, road: &RoadConfig, policy: &PolicySpec) -> BTreeMap<String, String> {
+fn parameters(
+    dispatch: &dispatch::Config,
+    road: &RoadConfig,
+    policy: &PolicySpec,
+) -> BTreeMap<String, String> {
     let values = [
         ("dispatch", serde_json::to_value(dispatch)),
         ("travel", serde_json::to_value(road)),
@@ -152,9 +182,14 @@ fn parameters(dispatch: &dispatch::Config, road: &RoadConfig, policy: &PolicySpe
     ];
     let mut parameters = BTreeMap::new();
     for (prefix, value) in values {
-        let fields = value.ok().and_then(|value| value.as_object().cloned()).unwrap_or_default();
+        let fields = value
+            .ok()
+            .and_then(|value| value.as_object().cloned())
+            .unwrap_or_default();
         for (name, value) in fields {
-            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            let text = value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned);
             parameters.insert(format!("{prefix}.{name}"), text);
         }
     }
@@ -172,7 +207,12 @@ pub struct GeoRules {
 
 impl GeoRules {
     pub fn scheduler(&self, snapshot: Snapshot) -> Scheduler {
-        Scheduler::restore(self.dispatch.clone(), self.travel.clone(), self.policy.clone(), snapshot)
+        Scheduler::restore(
+            self.dispatch.clone(),
+            self.travel.clone(),
+            self.policy.clone(),
+            snapshot,
+        )
     }
 }
 
@@ -207,7 +247,10 @@ mod tests {
 
     #[test]
     fn a_faster_world_has_shorter_durations_and_faster_drivers_but_the_same_machine() {
-        let (usual, fast) = (config("{}").unwrap(), config(r#"{"time_scale": 60}"#).unwrap());
+        let (usual, fast) = (
+            config("{}").unwrap(),
+            config(r#"{"time_scale": 60}"#).unwrap(),
+        );
         let (usual, fast) = (rules(&usual).unwrap(), rules(&fast).unwrap());
         assert_eq!(fast.dispatch.tolerance_s, 2.0);
         assert_eq!(fast.dispatch.offer_timeout_s, Some(0.5));
@@ -224,8 +267,14 @@ mod tests {
         );
         let config = config(&text).unwrap();
         let rules = rules(&config).unwrap();
-        assert_eq!((rules.policy.id().name, rules.dispatch.tolerance_s), ("fifo", 60.0));
-        assert_eq!(rules.travel.seconds(1000.0, dispatch::At(0)).0, 1000.0 * 1.35 * 3.6 / 18.0);
+        assert_eq!(
+            (rules.policy.id().name, rules.dispatch.tolerance_s),
+            ("fifo", 60.0)
+        );
+        assert_eq!(
+            rules.travel.seconds(1000.0, dispatch::At(0)).0,
+            1000.0 * 1.35 * 3.6 / 18.0
+        );
     }
 
     #[test]
@@ -234,8 +283,14 @@ mod tests {
             (r#"{"time_scale": 0}"#, "assignment.time_scale = 0"),
             (r#"{"tick_ms": 101}"#, "assignment.tick_ms = 101"),
             (r#"{"tombstone_h": 0}"#, "assignment.tombstone_h = 0"),
-            (r#"{"dispatch": {"max_attempts": 0}}"#, "max_attempts must be at least 1"),
-            (r#"{"travel": {"detour": 0.5}}"#, "detour must be a number from 1 up, not 0.5"),
+            (
+                r#"{"dispatch": {"max_attempts": 0}}"#,
+                "max_attempts must be at least 1",
+            ),
+            (
+                r#"{"travel": {"detour": 0.5}}"#,
+                "detour must be a number from 1 up, not 0.5",
+            ),
         ] {
             let error = rules(&config(text).unwrap()).unwrap_err().to_string();
             assert!(error.contains(field), "{error}");

@@ -88,23 +88,86 @@ mod tests {
         let late = Skip("released_before");
         let table = [
             (Standing::Unknown, [Reject("unknown_order"); 5]),
-            (Standing::Waiting, [late, late, late, Reject("not_assigned"), Reject("not_assigned")]),
-            (Standing::HeldByAnother, [late, late, late, Reject("not_assigned"), Reject("not_assigned")]),
+            (
+                Standing::Waiting,
+                [
+                    late,
+                    late,
+                    late,
+                    Reject("not_assigned"),
+                    Reject("not_assigned"),
+                ],
+            ),
+            (
+                Standing::HeldByAnother,
+                [
+                    late,
+                    late,
+                    late,
+                    Reject("not_assigned"),
+                    Reject("not_assigned"),
+                ],
+            ),
             (
                 Standing::Held(Offered),
-                [Reach(Accepted), GiveBack, Reach(AtRestaurant), Reach(PickedUp), Reach(Delivered)],
+                [
+                    Reach(Accepted),
+                    GiveBack,
+                    Reach(AtRestaurant),
+                    Reach(PickedUp),
+                    Reach(Delivered),
+                ],
             ),
-            (Standing::Held(Accepted), [repeated, GiveBack, Reach(AtRestaurant), Reach(PickedUp), Reach(Delivered)]),
-            (Standing::Held(AtRestaurant), [repeated, GiveBack, repeated, Reach(PickedUp), Reach(Delivered)]),
+            (
+                Standing::Held(Accepted),
+                [
+                    repeated,
+                    GiveBack,
+                    Reach(AtRestaurant),
+                    Reach(PickedUp),
+                    Reach(Delivered),
+                ],
+            ),
+            (
+                Standing::Held(AtRestaurant),
+                [
+                    repeated,
+                    GiveBack,
+                    repeated,
+                    Reach(PickedUp),
+                    Reach(Delivered),
+                ],
+            ),
             (
                 Standing::Held(PickedUp),
-                [repeated, Reject("declined_after_pickup"), repeated, repeated, Reach(Delivered)],
+                [
+                    repeated,
+                    Reject("declined_after_pickup"),
+                    repeated,
+                    repeated,
+                    Reach(Delivered),
+                ],
             ),
-            (Standing::Held(Delivered), [repeated, Reject("declined_after_pickup"), repeated, repeated, repeated]),
+            (
+                Standing::Held(Delivered),
+                [
+                    repeated,
+                    Reject("declined_after_pickup"),
+                    repeated,
+                    repeated,
+                    repeated,
+                ],
+            ),
             (Standing::DeliveredByHim, [repeated; 5]),
             (Standing::Ended, [Skip("order_ended"); 5]),
         ];
-        let words = [Word::Accepted, Word::Declined, Word::Arrived, Word::PickedUp, Word::Dropped];
+        let words = [
+            Word::Accepted,
+            Word::Declined,
+            Word::Arrived,
+            Word::PickedUp,
+            Word::Dropped,
+        ];
         for (standing, outcomes) in table {
             for (word, outcome) in words.into_iter().zip(outcomes) {
                 assert_eq!(decide(standing, word), outcome, "{standing:?} {word:?}");

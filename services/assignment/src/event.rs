@@ -1,9 +1,9 @@
 //! What a lane hears: the records of its sources, with the instants that dispatch orders them by.
 
+use chrono::{DateTime, Utc};
 use contracts::Message as _;
 use contracts::driver::DriverLocation;
 use contracts::streams::{DriverAssignmentRequest, DriverEvent, KitchenEvent};
-use chrono::{DateTime, Utc};
 use dispatch::At;
 
 use crate::units;
@@ -53,5 +53,9 @@ impl Event {
 /// runs ahead would otherwise fence its own later words. Both are in the log, so a replay computes the same.
 pub fn happened_at(occurred_at: DateTime<Utc>, timestamp_ms: i64) -> At {
     let occurred_at = units::at(occurred_at);
-    if timestamp_ms < 0 { occurred_at } else { occurred_at.min(At(timestamp_ms.saturating_mul(1_000) + 999)) }
+    if timestamp_ms < 0 {
+        occurred_at
+    } else {
+        occurred_at.min(At(timestamp_ms.saturating_mul(1_000) + 999))
+    }
 }

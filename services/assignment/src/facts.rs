@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use contracts::driver_assignment::{
-    AssignmentFailed, AssignmentReleased, DeliveryConfirmed, DriverAssigned, DriverAtRestaurant, FailureReason,
-    PickupConfirmed, ReleaseReason,
+    AssignmentFailed, AssignmentReleased, DeliveryConfirmed, DriverAssigned, DriverAtRestaurant,
+    FailureReason, PickupConfirmed, ReleaseReason,
 };
 use contracts::streams::DriverAssignmentEvent;
 use contracts::value::Place;
@@ -55,9 +55,14 @@ impl About<'_> {
     ) -> DriverAssigned {
         let request = &assignment.request;
         let half_pickup = Seconds(config.pickup_service_s / 2.0);
-        let pickup_at = assignment.arrives_at.plus(half_pickup).max(request.ready_at);
+        let pickup_at = assignment
+            .arrives_at
+            .plus(half_pickup)
+            .max(request.ready_at);
         let way = Seconds(decision.restaurant_to_customer_s + config.dropoff_service_s / 2.0);
-        let offer_expires_at = config.offer_timeout_s.map(|timeout| assignment.decided_at.plus(Seconds(timeout)));
+        let offer_expires_at = config
+            .offer_timeout_s
+            .map(|timeout| assignment.decided_at.plus(Seconds(timeout)));
         DriverAssigned {
             event_id: self.id::<DriverAssigned>(),
             occurred_at: self.now,
@@ -89,7 +94,12 @@ impl About<'_> {
     }
 
     /// The driver no longer holds the order.
-    pub fn released(&self, driver_id: &str, reason: ReleaseReason, cause: Option<Uuid>) -> AssignmentReleased {
+    pub fn released(
+        &self,
+        driver_id: &str,
+        reason: ReleaseReason,
+        cause: Option<Uuid>,
+    ) -> AssignmentReleased {
         AssignmentReleased {
             event_id: self.id::<AssignmentReleased>(),
             occurred_at: self.now,

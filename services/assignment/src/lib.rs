@@ -24,7 +24,8 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use contracts::streams::{
-    DriverAssignmentEvent, DriverAssignmentRequest, DriverAssignmentTick, DriverEvent, DriverLocation, KitchenEvent,
+    DriverAssignmentEvent, DriverAssignmentRequest, DriverAssignmentTick, DriverEvent,
+    DriverLocation, KitchenEvent,
 };
 use contracts::{CONTRACTS, Codec, Topic};
 use runtime::{LaneId, Service, Settings, Topology};
@@ -44,12 +45,18 @@ pub async fn service(settings: &Settings) -> anyhow::Result<Service<Assignment>>
     let location_window = Duration::from_secs_f64(config.dispatch.location_ttl_s);
     let (mut geos, mut lanes) = (HashMap::new(), Vec::new());
     for geo in &served {
-        let partition = catalogue.ownership_partition(geo).expect("the geo is one of the catalogue's");
+        let partition = catalogue
+            .ownership_partition(geo)
+            .expect("the geo is one of the catalogue's");
         let sources = vec![
             binding::durable(&Topic::of::<DriverAssignmentRequest>(geo), &catalogue)?,
             binding::durable(&Topic::of::<KitchenEvent>(geo), &catalogue)?,
             binding::durable(&Topic::of::<DriverEvent>(geo), &catalogue)?,
-            binding::soft(&Topic::of::<DriverLocation>(geo), &catalogue, location_window)?,
+            binding::soft(
+                &Topic::of::<DriverLocation>(geo),
+                &catalogue,
+                location_window,
+            )?,
         ];
         lanes.push((partition, LaneId::new(geo.as_str()), sources));
         let lane = GeoLane {

@@ -50,7 +50,8 @@ impl LaneMetrics {
     pub fn decided(&self, decision: &Decision) {
         let since = |earlier| decision.released_at.since(earlier).0.max(0.0);
         self.due_to_assigned.record(since(decision.due_at));
-        self.decision_delay.record(since(decision.due_at.max(decision.driver_free_since)));
+        self.decision_delay
+            .record(since(decision.due_at.max(decision.driver_free_since)));
         self.slack.record(decision.slack_s);
     }
 
@@ -64,7 +65,11 @@ impl LaneMetrics {
     /// Exports what the scheduler has counted since the last time.
     pub fn audit(&mut self, audit: Audit) {
         for ((kind, before), (_, now)) in self.audit.named().into_iter().zip(audit.named()) {
-            checked(kind, now.checks - before.checks, now.violations - before.violations);
+            checked(
+                kind,
+                now.checks - before.checks,
+                now.violations - before.violations,
+            );
         }
         self.audit = audit;
     }

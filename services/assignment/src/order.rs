@@ -78,7 +78,7 @@ pub struct Driver {
     pub duty_at: At,
     pub shift_end: Option<At>,
     pub free_since: At,
-    /// As of the last event that named a place.
+    /// Where he came on duty or last delivered; the newest position is the scheduler's.
     pub seen: Option<(Point, At)>,
     pub active_order: Option<dispatch::OrderId>,
 }
@@ -102,13 +102,6 @@ impl Driver {
             (Some(_), _) => "busy",
             (None, true) => "free",
             (None, false) => "offline",
-        }
-    }
-
-    /// Takes note of a place, unless a later one is known.
-    pub fn see(&mut self, point: Point, at: At) {
-        if self.seen.is_none_or(|(_, seen_at)| at > seen_at) {
-            self.seen = Some((point, at));
         }
     }
 

@@ -12,7 +12,8 @@ use contracts::streams::{DriverAssignmentEvent, DriverLocation};
 use contracts::{Codec, EncodeError, Geo, Message as _, tick_id};
 use dispatch::{At, OrderId};
 use runtime::{
-    ApplyError, Cycle, DecodeError, Effects, Lane, LaneCycle, Loaded, Message, Observed, Processor, Trace, Verdict,
+    ApplyError, Cycle, DecodeError, Effects, Lane, LaneCycle, Loaded, Message, Observed, Processor,
+    Trace, Verdict,
 };
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -82,14 +83,21 @@ impl Processor for Assignment {
     async fn decode(&self, message: &Message) -> Result<Event, DecodeError> {
         let topic: &str = &message.source.topic;
         if topic.starts_with("driver.locations.") {
-            let DriverLocation::DriverLocation(location) = binding::decode(&self.codec, message).await?;
+            let DriverLocation::DriverLocation(location) =
+                binding::decode(&self.codec, message).await?;
             Ok(Event::Location(location))
         } else if topic.starts_with("driver.events.") {
-            binding::decode(&self.codec, message).await.map(Event::Driver)
+            binding::decode(&self.codec, message)
+                .await
+                .map(Event::Driver)
         } else if topic.starts_with("kitchen.events.") {
-            binding::decode(&self.codec, message).await.map(Event::Kitchen)
+            binding::decode(&self.codec, message)
+                .await
+                .map(Event::Kitchen)
         } else {
-            binding::decode(&self.codec, message).await.map(Event::Request)
+            binding::decode(&self.codec, message)
+                .await
+                .map(Event::Request)
         }
     }
 
@@ -103,7 +111,11 @@ impl Processor for Assignment {
         let mut stored = store::load(tx, &geos).await?;
         let mut loaded = Vec::with_capacity(lanes.len());
         for geo in geos {
-            let lane = self.geos.get(geo).ok_or_else(|| ApplyError::permanent(format!("no geo {geo}")))?.clone();
+            let lane = self
+                .geos
+                .get(geo)
+                .ok_or_else(|| ApplyError::permanent(format!("no geo {geo}")))?
+                .clone();
             let stored = stored.remove(geo).unwrap_or_default();
             let scheduler = lane.rules.scheduler(stored.snapshot);
             let state = LaneState {
@@ -113,13 +125,24 @@ impl Processor for Assignment {
                 last_tick: DateTime::UNIX_EPOCH,
                 lane,
             };
-            let timers = vec![(Timer::Tick, state.opens_at), (Timer::Purge, now + PURGE_EVERY)];
-            loaded.push(Loaded { state, timers, calls: Vec::new() });
+            let timers = vec![
+                (Timer::Tick, state.opens_at),
+                (Timer::Purge, now + PURGE_EVERY),
+            ];
+            loaded.push(Loaded {
+                state,
+                timers,
+                calls: Vec::new(),
+            });
         }
         Ok(loaded)
     }
 
-    async fn apply(&self, cycle: &mut Cycle<'_, Self>, tx: &mut PgConnection) -> Result<(), ApplyError> {
+    async fn apply(
+        &self,
+        cycle: &mut Cycle<'_, Self>,
+        tx: &mut PgConnection,
+    ) -> Result<(), ApplyError> {
         let now = cycle.now;
         recall(&mut cycle.lanes, tx).await?;
         for lane in &mut cycle.lanes {
@@ -153,15 +176,29 @@ impl Processor for Assignment {
         let trace = Trace::root();
         for observed in events {
             // Positions have no partition that facts would go to, and cause none.
-            let origin = Origin { partition: 0, timestamp_ms: observed.timestamp_ms, trace: &trace };
+            let origin = Origin {
+                partition: 0,
+                timestamp_ms: observed.timestamp_ms,
+                trace: &trace,
+            };
             if let Verdict::Reject(reject) = state.book.apply(&observed.event, origin, now) {
-                metrics::counter!("assignment_locations_rejected_total", "kind" => reject.kind).increment(1);
+                metrics::counter!("assignment_locations_rejected_total", "kind" => reject.kind)
+                    .increment(1);
             }
         }
         // A position may make a request due that had nobody; otherwise the timer that is set stands.
-        let due = state.book.next_tick().is_some_and(|at| at <= units::at(now));
-        let at = now.max(state.last_tick + self.pace.tick).max(state.opens_at);
-        if due { vec![(Timer::Tick, at)] } else { Vec::new() }
+        let due = state
+            .book
+            .next_tick()
+            .is_some_and(|at| at <= units::at(now));
+        let at = now
+            .max(state.last_tick + self.pace.tick)
+            .max(state.opens_at);
+        if due {
+            vec![(Timer::Tick, at)]
+        } else {
+            Vec::new()
+        }
     }
 
     async fn call(self: &Arc<Self>, call: std::convert::Infallible) -> std::convert::Infallible {
@@ -185,16 +222,32 @@ impl LaneState {
 }
 
 /// Asks the tables about orders that messages speak of and that are not in memory.
-async fn recall(lanes: &mut [LaneCycle<'_, Assignment>], tx: &mut PgConnection) -> Result<(), ApplyError> {
+async fn recall(
+    lanes: &mut [LaneCycle<'_, Assignment>],
+    tx: &mut PgConnection,
+) -> Result<(), ApplyError> {
     let mut unknown: BTreeSet<(usize, Uuid)> = BTreeSet::new();
     for (index, lane) in lanes.iter().enumerate() {
-        let orders = lane.messages.iter().filter_map(|received| received.event.order_id());
-        unknown.extend(orders.filter(|order| !lane.state.book.knows(OrderId(*order))).map(|order| (index, order)));
+        let orders = lane
+            .messages
+            .iter()
+            .filter_map(|received| received.event.order_id());
+        unknown.extend(
+            orders
+                .filter(|order| !lane.state.book.knows(OrderId(*order)))
+                .map(|order| (index, order)),
+        );
     }
     let (indexes, orders): (Vec<usize>, Vec<Uuid>) = unknown.into_iter().unzip();
-    let geos: Vec<&str> = indexes.iter().map(|index| lanes[*index].lane.id.as_str()).collect();
+    let geos: Vec<&str> = indexes
+        .iter()
+        .map(|index| lanes[*index].lane.id.as_str())
+        .collect();
     for (found, order) in store::recall(tx, &geos, &orders).await? {
-        lanes[indexes[found]].state.book.recall(OrderId(orders[found]), order);
+        lanes[indexes[found]]
+            .state
+            .book
+            .recall(OrderId(orders[found]), order);
     }
     Ok(())
 }
@@ -206,7 +259,8 @@ fn apply_messages(lane: &mut LaneCycle<'_, Assignment>, now: DateTime<Utc>) {
             timestamp_ms: received.timestamp_ms,
             trace: &received.trace,
         };
-        lane.effects.answer(index, lane.state.book.apply(&received.event, origin, now));
+        lane.effects
+            .answer(index, lane.state.book.apply(&received.event, origin, now));
     }
 }
 
@@ -218,21 +272,36 @@ async fn commit(
 ) -> Result<Vec<Option<Ticked>>, ApplyError> {
     let mut ended = Vec::new();
     for lane in lanes.iter_mut() {
-        ended.extend(lane.state.book.take_ended().into_iter().map(|row| (lane.lane.id.as_str(), row)));
+        ended.extend(
+            lane.state
+                .book
+                .take_ended()
+                .into_iter()
+                .map(|row| (lane.lane.id.as_str(), row)),
+        );
     }
     store::end(tx, &ended).await?;
     let mut commitments = Vec::new();
     for lane in lanes.iter() {
-        commitments.extend(lane.state.book.commitments().into_iter().map(|row| (lane.lane.id.as_str(), row)));
+        commitments.extend(
+            lane.state
+                .book
+                .commitments()
+                .into_iter()
+                .map(|row| (lane.lane.id.as_str(), row)),
+        );
     }
     let refused = store::commit(tx, &commitments).await?;
     let mut refused_by_geo: BTreeMap<&str, BTreeSet<OrderId>> = BTreeMap::new();
     for (geo, order_id) in refused {
-        metrics::counter!("assignment_refused_elsewhere_total", "geo" => geo.to_owned()).increment(1);
+        metrics::counter!("assignment_refused_elsewhere_total", "geo" => geo.to_owned())
+            .increment(1);
         refused_by_geo.entry(geo).or_default().insert(order_id);
     }
     let conclude = |lane: &mut LaneCycle<'_, Assignment>| {
-        let refused = refused_by_geo.remove(lane.lane.id.as_str()).unwrap_or_default();
+        let refused = refused_by_geo
+            .remove(lane.lane.id.as_str())
+            .unwrap_or_default();
         lane.state.book.conclude(refused, now)
     };
     Ok(lanes.iter_mut().map(conclude).collect())
@@ -270,7 +339,8 @@ impl Assignment {
     ) -> Result<(), ApplyError> {
         let geo_lane = lane.state.lane.clone();
         for fact in lane.state.book.take_facts() {
-            self.tell(&geo_lane.events, &fact, &mut lane.effects).map_err(ApplyError::permanent)?;
+            self.tell(&geo_lane.events, &fact, &mut lane.effects)
+                .map_err(ApplyError::permanent)?;
         }
         if let Some(ticked) = ticked {
             for decision in &ticked.tick.decisions {
@@ -280,18 +350,40 @@ impl Assignment {
             }
             let record = dispatch_tick(&geo_lane, lane, &ticked, now);
             let (topic, key) = (&geo_lane.ticks, geo_lane.geo.as_str());
-            binding::publish(&self.codec, &mut lane.effects, topic, Some(0), key, &record, &Trace::root())
-                .map_err(ApplyError::permanent)?;
+            binding::publish(
+                &self.codec,
+                &mut lane.effects,
+                topic,
+                Some(0),
+                key,
+                &record,
+                &Trace::root(),
+            )
+            .map_err(ApplyError::permanent)?;
         }
         Ok(())
     }
 
-    fn tell(&self, topic: &str, fact: &Fact, effects: &mut Effects<Self>) -> Result<(), EncodeError> {
-        let trace = Trace::parse(&fact.traceparent, None).map_or_else(Trace::root, |order| order.child());
+    fn tell(
+        &self,
+        topic: &str,
+        fact: &Fact,
+        effects: &mut Effects<Self>,
+    ) -> Result<(), EncodeError> {
+        let trace =
+            Trace::parse(&fact.traceparent, None).map_or_else(Trace::root, |order| order.child());
         let (partition, key) = (Some(fact.partition), fact.record.key());
         macro_rules! publish {
             ($record:expr) => {
-                binding::publish(&self.codec, effects, topic, partition, &key, $record, &trace)
+                binding::publish(
+                    &self.codec,
+                    effects,
+                    topic,
+                    partition,
+                    &key,
+                    $record,
+                    &trace,
+                )
             };
         }
         match &fact.record {
@@ -315,11 +407,16 @@ fn dispatch_tick(
     let tick = &ticked.tick;
     let ticked_at = units::instant(tick.at);
     let count = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
-    let positions = lane.lane.sources.iter().zip(&lane.positions).map(|(source, offset)| SourcePosition {
-        topic: source.source.topic.to_string(),
-        partition: source.partition,
-        offset: *offset,
-    });
+    let positions = lane
+        .lane
+        .sources
+        .iter()
+        .zip(&lane.positions)
+        .map(|(source, offset)| SourcePosition {
+            topic: source.source.topic.to_string(),
+            partition: source.partition,
+            offset: *offset,
+        });
     let mut parameters = geo_lane.rules.parameters.clone();
     if !ticked.refused.is_empty() {
         // Not an input of this geo: a replay has to be told that these decisions were taken back.

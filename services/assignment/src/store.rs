@@ -30,10 +30,17 @@ pub enum StoreError {
     Database(#[from] sqlx::Error),
     /// Memory and tables differ: the lane must be loaded again.
     #[error("{rows} of {expected} rows of {table} were as expected")]
-    Missed { table: &'static str, expected: usize, rows: usize },
+    Missed {
+        table: &'static str,
+        expected: usize,
+        rows: usize,
+    },
     /// The tables hold what no cycle writes.
     #[error("{table}: {problem}")]
-    Corrupt { table: &'static str, problem: String },
+    Corrupt {
+        table: &'static str,
+        problem: String,
+    },
 }
 
 impl From<StoreError> for ApplyError {
@@ -52,7 +59,8 @@ pub type OfGeo<'a, T> = (&'a str, T);
 /// Stores the ends of assignments. To be called before [`commit`]: drivers who became free may be taken again.
 pub async fn end(tx: &mut PgConnection, rows: &[OfGeo<'_, EndedRow>]) -> Result<(), StoreError> {
     let mut geos = Vec::new();
-    let (mut orders, mut order_versions, mut attempts, mut versions) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut orders, mut order_versions, mut attempts, mut versions) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let (mut phases, mut instants) = (Vec::new(), Vec::new());
     for (geo, row) in rows {
         geos.push(*geo);
@@ -72,8 +80,17 @@ pub async fn end(tx: &mut PgConnection, rows: &[OfGeo<'_, EndedRow>]) -> Result<
     if expected == 0 {
         return Ok(());
     }
-    let query = sqlx::query(statement).bind(geos).bind(orders).bind(order_versions).bind(attempts);
-    let done = query.bind(versions).bind(phases).bind(instants).execute(tx).await?;
+    let query = sqlx::query(statement)
+        .bind(geos)
+        .bind(orders)
+        .bind(order_versions)
+        .bind(attempts);
+    let done = query
+        .bind(versions)
+        .bind(phases)
+        .bind(instants)
+        .execute(tx)
+        .await?;
     exactly("assignments", expected, done.rows_affected())
 }
 
@@ -85,7 +102,12 @@ pub async fn commit<'a>(
     commitments: &[OfGeo<'a, Commitment<'_>>],
 ) -> Result<BTreeSet<(&'a str, OrderId)>, StoreError> {
     let mut rows: Vec<_> = commitments.to_vec();
-    rows.sort_by(|a, b| a.1.assignment.driver_id.cmp(&b.1.assignment.driver_id).then(a.0.cmp(b.0)));
+    rows.sort_by(|a, b| {
+        a.1.assignment
+            .driver_id
+            .cmp(&b.1.assignment.driver_id)
+            .then(a.0.cmp(b.0))
+    });
     if rows.is_empty() {
         return Ok(BTreeSet::new());
     }
@@ -105,25 +127,46 @@ pub async fn commit<'a>(
         let statement = "SELECT count(*) FROM assignments a \
             JOIN UNNEST($1::text[], $2::text[], $3::uuid[]) AS u(geo, driver_id, order_id) ON a.geo = u.geo \
             WHERE a.active AND (a.driver_id = u.driver_id OR a.order_id = u.order_id)";
-        let (geos, (names, orders)): (Vec<_>, (Vec<_>, Vec<_>)) =
-            drivers.into_iter().map(|(geo, driver, order)| (geo, (driver, order))).unzip();
-        let query = sqlx::query_scalar::<_, i64>(statement).bind(geos).bind(names).bind(orders);
+        let (geos, (names, orders)): (Vec<_>, (Vec<_>, Vec<_>)) = drivers
+            .into_iter()
+            .map(|(geo, driver, order)| (geo, (driver, order)))
+            .unzip();
+        let query = sqlx::query_scalar::<_, i64>(statement)
+            .bind(geos)
+            .bind(names)
+            .bind(orders);
         let contradictions = query.fetch_one(tx).await?;
         if contradictions > 0 {
             metric::checked("exclusive_in_tables", 0, 1);
             let expected = rows.len();
-            return Err(StoreError::Missed { table: "assignments", expected, rows: expected - refused.len() });
+            return Err(StoreError::Missed {
+                table: "assignments",
+                expected,
+                rows: expected - refused.len(),
+            });
         }
     }
     Ok(refused)
 }
 
 /// Inserts what no unique index forbids; returns the orders that went in.
-async fn insert(tx: &mut PgConnection, rows: &[OfGeo<'_, Commitment<'_>>]) -> Result<BTreeSet<Uuid>, StoreError> {
+async fn insert(
+    tx: &mut PgConnection,
+    rows: &[OfGeo<'_, Commitment<'_>>],
+) -> Result<BTreeSet<Uuid>, StoreError> {
     let mut geos = Vec::with_capacity(rows.len());
-    let (mut orders, mut order_versions, mut attempts, mut drivers) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let (mut decided, mut arrives, mut trips, mut positions) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for (geo, Commitment { order_version, assignment }) in rows {
+    let (mut orders, mut order_versions, mut attempts, mut drivers) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut decided, mut arrives, mut trips, mut positions) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for (
+        geo,
+        Commitment {
+            order_version,
+            assignment,
+        },
+    ) in rows
+    {
         geos.push(*geo);
         orders.push(assignment.request.order_id.0);
         order_versions.push(*order_version);
@@ -142,8 +185,17 @@ async fn insert(tx: &mut PgConnection, rows: &[OfGeo<'_, Commitment<'_>>]) -> Re
             $8::uuid[], $9::smallint[]) \
             AS u(geo, order_id, order_version, attempt, driver_id, decided_at, arrives_at, trip_id, trip_position) \
         ON CONFLICT DO NOTHING RETURNING order_id";
-    let query = sqlx::query_scalar(statement).bind(geos).bind(orders).bind(order_versions).bind(attempts);
-    let query = query.bind(drivers).bind(decided).bind(arrives).bind(trips).bind(positions);
+    let query = sqlx::query_scalar(statement)
+        .bind(geos)
+        .bind(orders)
+        .bind(order_versions)
+        .bind(attempts);
+    let query = query
+        .bind(drivers)
+        .bind(decided)
+        .bind(arrives)
+        .bind(trips)
+        .bind(positions);
     Ok(query.fetch_all(tx).await?.into_iter().collect())
 }
 
@@ -155,8 +207,11 @@ pub async fn save(
 ) -> Result<(), StoreError> {
     advance(tx, lanes).await?;
     let drivers = |new: bool| {
-        let rows = lanes.iter().flat_map(|(geo, changes)| changes.drivers.iter().map(move |row| (*geo, row)));
-        rows.filter(|(_, row)| (row.driver.row_version == 0) == new).collect::<Vec<_>>()
+        let rows = lanes
+            .iter()
+            .flat_map(|(geo, changes)| changes.drivers.iter().map(move |row| (*geo, row)));
+        rows.filter(|(_, row)| (row.driver.row_version == 0) == new)
+            .collect::<Vec<_>>()
     };
     save_drivers(tx, &drivers(true), INSERT_DRIVERS).await?;
     save_drivers(tx, &drivers(false), UPDATE_DRIVERS).await?;
@@ -165,9 +220,13 @@ pub async fn save(
 
 async fn advance(tx: &mut PgConnection, lanes: &[OfGeo<'_, Changes>]) -> Result<(), StoreError> {
     let mut geos = Vec::new();
-    let (mut orders, mut order_versions, mut attempts, mut versions) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut orders, mut order_versions, mut attempts, mut versions) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let (mut phases, mut instants) = (Vec::new(), Vec::new());
-    for (geo, row) in lanes.iter().flat_map(|(geo, changes)| changes.phases.iter().map(move |row| (*geo, row))) {
+    for (geo, row) in lanes
+        .iter()
+        .flat_map(|(geo, changes)| changes.phases.iter().map(move |row| (*geo, row)))
+    {
         geos.push(geo);
         orders.push(row.order_id.0);
         order_versions.push(row.order_version);
@@ -185,8 +244,17 @@ async fn advance(tx: &mut PgConnection, lanes: &[OfGeo<'_, Changes>]) -> Result<
     if expected == 0 {
         return Ok(());
     }
-    let query = sqlx::query(statement).bind(geos).bind(orders).bind(order_versions).bind(attempts);
-    let done = query.bind(versions).bind(phases).bind(instants).execute(tx).await?;
+    let query = sqlx::query(statement)
+        .bind(geos)
+        .bind(orders)
+        .bind(order_versions)
+        .bind(attempts);
+    let done = query
+        .bind(versions)
+        .bind(phases)
+        .bind(instants)
+        .execute(tx)
+        .await?;
     exactly("assignments", expected, done.rows_affected())
 }
 
@@ -214,23 +282,55 @@ async fn save_drivers(
     if rows.is_empty() {
         return Ok(());
     }
-    let column = |of: fn(&DriverRow) -> DateTime<Utc>| rows.iter().map(|(_, row)| of(row)).collect::<Vec<_>>();
+    let column = |of: fn(&DriverRow) -> DateTime<Utc>| {
+        rows.iter().map(|(_, row)| of(row)).collect::<Vec<_>>()
+    };
     let seen = |of: fn(&dispatch::Point) -> f64| {
-        rows.iter().map(|(_, row)| row.driver.seen.map(|(point, _)| of(&point))).collect::<Vec<_>>()
+        rows.iter()
+            .map(|(_, row)| row.driver.seen.map(|(point, _)| of(&point)))
+            .collect::<Vec<_>>()
     };
     let query = sqlx::query(statement)
         .bind(rows.iter().map(|(geo, _)| *geo).collect::<Vec<_>>())
-        .bind(rows.iter().map(|(_, row)| row.driver_id.as_str()).collect::<Vec<_>>())
-        .bind(rows.iter().map(|(_, row)| row.driver.row_version).collect::<Vec<_>>())
-        .bind(rows.iter().map(|(_, row)| row.driver.status()).collect::<Vec<_>>())
-        .bind(rows.iter().map(|(_, row)| row.driver.on_duty).collect::<Vec<_>>())
+        .bind(
+            rows.iter()
+                .map(|(_, row)| row.driver_id.as_str())
+                .collect::<Vec<_>>(),
+        )
+        .bind(
+            rows.iter()
+                .map(|(_, row)| row.driver.row_version)
+                .collect::<Vec<_>>(),
+        )
+        .bind(
+            rows.iter()
+                .map(|(_, row)| row.driver.status())
+                .collect::<Vec<_>>(),
+        )
+        .bind(
+            rows.iter()
+                .map(|(_, row)| row.driver.on_duty)
+                .collect::<Vec<_>>(),
+        )
         .bind(column(|row| stored(row.driver.duty_at)))
-        .bind(rows.iter().map(|(_, row)| row.driver.shift_end.map(stored)).collect::<Vec<_>>())
+        .bind(
+            rows.iter()
+                .map(|(_, row)| row.driver.shift_end.map(stored))
+                .collect::<Vec<_>>(),
+        )
         .bind(column(|row| stored(row.driver.free_since)))
-        .bind(rows.iter().map(|(_, row)| row.driver.active_order.map(|order| order.0)).collect::<Vec<_>>())
+        .bind(
+            rows.iter()
+                .map(|(_, row)| row.driver.active_order.map(|order| order.0))
+                .collect::<Vec<_>>(),
+        )
         .bind(seen(|point| point.lat()))
         .bind(seen(|point| point.lon()))
-        .bind(rows.iter().map(|(_, row)| row.driver.seen.map(|(_, at)| stored(at))).collect::<Vec<_>>());
+        .bind(
+            rows.iter()
+                .map(|(_, row)| row.driver.seen.map(|(_, at)| stored(at)))
+                .collect::<Vec<_>>(),
+        );
     let done = query.execute(tx).await?;
     exactly("drivers", rows.len(), done.rows_affected())
 }
@@ -238,14 +338,33 @@ async fn save_drivers(
 /// Compare-and-set: all rows or a miss.
 fn exactly(table: &'static str, expected: usize, rows: u64) -> Result<(), StoreError> {
     let rows = usize::try_from(rows).unwrap_or(usize::MAX);
-    metric::checked("compare_and_set", expected as u64, expected.abs_diff(rows) as u64);
-    if rows == expected { Ok(()) } else { Err(StoreError::Missed { table, expected, rows }) }
+    metric::checked(
+        "compare_and_set",
+        expected as u64,
+        expected.abs_diff(rows) as u64,
+    );
+    if rows == expected {
+        Ok(())
+    } else {
+        Err(StoreError::Missed {
+            table,
+            expected,
+            rows,
+        })
+    }
 }
 
 /// Reads a column, naming the table when it is not what the table's definition says.
-fn column<'r, T>(row: &'r sqlx::postgres::PgRow, table: &'static str, name: &str) -> Result<T, StoreError>
+fn column<'r, T>(
+    row: &'r sqlx::postgres::PgRow,
+    table: &'static str,
+    name: &str,
+) -> Result<T, StoreError>
 where
     T: sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>,
 {
-    row.try_get(name).map_err(|error| StoreError::Corrupt { table, problem: error.to_string() })
+    row.try_get(name).map_err(|error| StoreError::Corrupt {
+        table,
+        problem: error.to_string(),
+    })
 }

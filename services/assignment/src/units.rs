@@ -12,7 +12,11 @@ pub fn at(instant: DateTime<Utc>) -> At {
 
 /// Instants beyond chrono's calendar (there are none in practice: `At::MIN` stands for "never") become its ends.
 pub fn instant(at: At) -> DateTime<Utc> {
-    let end = if at.0 < 0 { DateTime::<Utc>::MIN_UTC } else { DateTime::<Utc>::MAX_UTC };
+    let end = if at.0 < 0 {
+        DateTime::<Utc>::MIN_UTC
+    } else {
+        DateTime::<Utc>::MAX_UTC
+    };
     DateTime::from_timestamp_micros(at.0).unwrap_or(end)
 }
 
@@ -26,7 +30,10 @@ pub fn point(point: &WirePoint) -> Result<Point, InvalidPoint> {
 }
 
 pub fn wire_point(point: Point) -> WirePoint {
-    WirePoint { lat: point.lat(), lon: point.lon() }
+    WirePoint {
+        lat: point.lat(),
+        lon: point.lon(),
+    }
 }
 
 /// Whole seconds for a contract that carries integers; nearest, saturating.

@@ -33,18 +33,33 @@ fn remember(book: &mut Book, ended: &mut Ended, delivered: &HashMap<Uuid, String
                 ended.remove(&row.order_id);
                 continue;
             }
-            RequestRow::Announced { ready_at, said_at } => OrderState::Announced { ready_at, said_at },
+            RequestRow::Announced { ready_at, said_at } => {
+                OrderState::Announced { ready_at, said_at }
+            }
             RequestRow::Closed => OrderState::Closed { delivered_by: None },
             RequestRow::Gone => OrderState::Closed {
-                delivered_by: delivered.get(&row.order_id.0).map(|driver| dispatch::DriverId::new(driver.as_str())),
+                delivered_by: delivered
+                    .get(&row.order_id.0)
+                    .map(|driver| dispatch::DriverId::new(driver.as_str())),
             },
         };
-        ended.insert(row.order_id, Order { row_version, order_version, state });
+        ended.insert(
+            row.order_id,
+            Order {
+                row_version,
+                order_version,
+                state,
+            },
+        );
     }
 }
 
 /// An outside reader: everything told of an order fits what was told before.
-fn listen(told: &mut BTreeMap<Uuid, Told>, ids: &mut BTreeSet<Uuid>, fact: &Fact) -> Result<(), TestCaseError> {
+fn listen(
+    told: &mut BTreeMap<Uuid, Told>,
+    ids: &mut BTreeSet<Uuid>,
+    fact: &Fact,
+) -> Result<(), TestCaseError> {
     prop_assert!(ids.insert(fact.event_id()), "told twice: {fact:?}");
     let mut step = |order: Uuid, driver: &str, phase: Phase| {
         let about = told.entry(order).or_default();
@@ -55,27 +70,52 @@ fn listen(told: &mut BTreeMap<Uuid, Told>, ids: &mut BTreeSet<Uuid>, fact: &Fact
     };
     match fact {
         Fact::DriverAssigned(fact) => {
-            let busy = told.values().any(|about| about.driver.as_deref() == Some(&fact.driver_id));
+            let busy = told
+                .values()
+                .any(|about| about.driver.as_deref() == Some(&fact.driver_id));
             prop_assert!(!busy, "{} holds two orders", fact.driver_id);
             let about = told.entry(fact.order_id).or_default();
-            prop_assert!(about.driver.is_none() && !about.delivered, "two drivers: {fact:?}");
+            prop_assert!(
+                about.driver.is_none() && !about.delivered,
+                "two drivers: {fact:?}"
+            );
             (about.driver, about.phase) = (Some(fact.driver_id.clone()), Some(Phase::Offered));
         }
         Fact::AssignmentReleased(fact) => {
             let about = told.entry(fact.order_id).or_default();
             let driver = about.driver.take();
-            prop_assert_eq!(driver.as_deref(), Some(&*fact.driver_id), "not his: {:?}", fact);
-            prop_assert!(about.phase < Some(Phase::PickedUp), "released with a meal: {fact:?}");
+            prop_assert_eq!(
+                driver.as_deref(),
+                Some(&*fact.driver_id),
+                "not his: {:?}",
+                fact
+            );
+            prop_assert!(
+                about.phase < Some(Phase::PickedUp),
+                "released with a meal: {fact:?}"
+            );
         }
         Fact::AssignmentFailed(fact) => {
             let about = told.entry(fact.order_id).or_default();
-            prop_assert!(about.driver.is_none() && !about.delivered, "failed with a driver: {fact:?}");
+            prop_assert!(
+                about.driver.is_none() && !about.delivered,
+                "failed with a driver: {fact:?}"
+            );
         }
-        Fact::DriverAtRestaurant(fact) => step(fact.order_id, &fact.driver_id, Phase::AtRestaurant)?,
+        Fact::DriverAtRestaurant(fact) => {
+            step(fact.order_id, &fact.driver_id, Phase::AtRestaurant)?
+        }
         Fact::PickupConfirmed(fact) => step(fact.order_id, &fact.driver_id, Phase::PickedUp)?,
         Fact::DeliveryConfirmed(fact) => {
             step(fact.order_id, &fact.driver_id, Phase::Delivered)?;
-            told.insert(fact.order_id, Told { driver: None, phase: None, delivered: true });
+            told.insert(
+                fact.order_id,
+                Told {
+                    driver: None,
+                    phase: None,
+                    delivered: true,
+                },
+            );
         }
     }
     Ok(())
@@ -90,16 +130,31 @@ fn consistent(book: &Book) -> Result<(), TestCaseError> {
         let other = holders.insert(held.driver_id.clone(), held.request.order_id);
         prop_assert_eq!(other, None, "{} holds two orders", held.driver_id);
         let known = book.orders()[&held.request.order_id].held();
-        prop_assert_eq!(known.map(|known| (&known.driver_id, known.attempt)), Some((&held.driver_id, held.request.attempt)));
+        prop_assert_eq!(
+            known.map(|known| (&known.driver_id, known.attempt)),
+            Some((&held.driver_id, held.request.attempt))
+        );
     }
-    let held = book.orders().values().filter(|order| order.held().is_some()).count();
+    let held = book
+        .orders()
+        .values()
+        .filter(|order| order.held().is_some())
+        .count();
     prop_assert_eq!(held, snapshot.assignments.len());
-    prop_assert_eq!(book.orders().len(), snapshot.assignments.len() + snapshot.pending.len());
+    prop_assert_eq!(
+        book.orders().len(),
+        snapshot.assignments.len() + snapshot.pending.len()
+    );
     for record in snapshot.drivers {
         // Drivers who pinged and never came on duty are none.
-        let Some(driver) = book.drivers().get(&record.driver_id) else { continue };
+        let Some(driver) = book.drivers().get(&record.driver_id) else {
+            continue;
+        };
         prop_assert_eq!(driver.active_order, holders.get(&record.driver_id).copied());
-        prop_assert_eq!((driver.on_duty, driver.duty_at, driver.shift_end), (record.online, record.duty_at, record.shift_end));
+        prop_assert_eq!(
+            (driver.on_duty, driver.duty_at, driver.shift_end),
+            (record.online, record.duty_at, record.shift_end)
+        );
         prop_assert_eq!(driver.free_since, record.free_since);
     }
     Ok(())
@@ -112,7 +167,9 @@ fn run(history: &[Step], assignments: &mut usize) -> Result<(), TestCaseError> {
     for step in history {
         now += TimeDelta::seconds(step.pause_s);
         for action in &step.actions {
-            let Some(event) = event(*action, &book, now) else { continue };
+            let Some(event) = event(*action, &book, now) else {
+                continue;
+            };
             if let Some(order) = event.order_id().map(OrderId)
                 && !book.knows(order)
                 && let Some(known) = ended.get(&order)
@@ -142,7 +199,10 @@ fn run(history: &[Step], assignments: &mut usize) -> Result<(), TestCaseError> {
 
 #[test]
 fn any_history_keeps_drivers_and_orders_to_one_another() {
-    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(600));
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(600)
+    });
     let assignments = std::cell::Cell::new(0);
     let histories = runner.run(&steps(40), |history| {
         let mut count = assignments.get();
@@ -151,5 +211,9 @@ fn any_history_keeps_drivers_and_orders_to_one_another() {
         outcome
     });
     histories.unwrap();
-    assert!(assignments.get() > 500, "the histories led to {} assignments only", assignments.get());
+    assert!(
+        assignments.get() > 500,
+        "the histories led to {} assignments only",
+        assignments.get()
+    );
 }

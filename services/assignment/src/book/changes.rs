@@ -62,8 +62,14 @@ pub struct OrderRow {
 // Most rows are open ones.
 #[allow(clippy::large_enum_variant)]
 pub enum RequestRow {
-    Announced { ready_at: At, said_at: At },
-    Open { order: OpenOrder, request: Request },
+    Announced {
+        ready_at: At,
+        said_at: At,
+    },
+    Open {
+        order: OpenOrder,
+        request: Request,
+    },
     /// A tombstone.
     Closed,
     /// Delivered: `assignments` tells the story.
@@ -79,12 +85,26 @@ impl Book {
             changes.phases.extend(self.take_phase(order_id));
         }
         for driver_id in touched.drivers {
-            let Some(driver) = self.drivers.get_mut(&driver_id) else { continue };
-            changes.drivers.push(DriverRow { driver_id, driver: driver.clone() });
+            let Some(driver) = self.drivers.get_mut(&driver_id) else {
+                continue;
+            };
+            changes.drivers.push(DriverRow {
+                driver_id,
+                driver: driver.clone(),
+            });
             driver.row_version += 1;
         }
         for order_id in touched.orders {
             changes.orders.extend(self.take_order(order_id));
+        }
+        for order_id in touched.recalled {
+            if self
+                .orders
+                .get(&order_id)
+                .is_some_and(|order| order.open().is_none())
+            {
+                self.orders.remove(&order_id);
+            }
         }
         changes
     }
@@ -110,16 +130,30 @@ impl Book {
         let order = self.orders.get_mut(&order_id)?;
         let (version, order_version) = (order.row_version, order.order_version);
         let row = match &order.state {
-            OrderState::Announced { ready_at, said_at } => {
-                RequestRow::Announced { ready_at: *ready_at, said_at: *said_at }
-            }
+            OrderState::Announced { ready_at, said_at } => RequestRow::Announced {
+                ready_at: *ready_at,
+                said_at: *said_at,
+            },
             OrderState::Open(open) => {
-                let assigned = || self.scheduler.assignment_of(order_id).map(|assignment| &assignment.request);
-                let request = self.scheduler.request_of(order_id).or_else(assigned)?.clone();
-                RequestRow::Open { order: open.clone(), request }
+                let assigned = || {
+                    self.scheduler
+                        .assignment_of(order_id)
+                        .map(|assignment| &assignment.request)
+                };
+                let request = self
+                    .scheduler
+                    .request_of(order_id)
+                    .or_else(assigned)?
+                    .clone();
+                RequestRow::Open {
+                    order: open.clone(),
+                    request,
+                }
             }
             OrderState::Closed { delivered_by: None } => RequestRow::Closed,
-            OrderState::Closed { delivered_by: Some(_) } => RequestRow::Gone,
+            OrderState::Closed {
+                delivered_by: Some(_),
+            } => RequestRow::Gone,
         };
         order.row_version += 1;
         let open = matches!(row, RequestRow::Open { .. });
@@ -127,7 +161,12 @@ impl Book {
             self.orders.remove(&order_id);
         }
         // It may have come and gone within one cycle.
-        (version > 0 || row != RequestRow::Gone).then_some(OrderRow { order_id, version, order_version, row })
+        (version > 0 || row != RequestRow::Gone).then_some(OrderRow {
+            order_id,
+            version,
+            order_version,
+            row,
+        })
     }
 }
 
@@ -144,7 +183,12 @@ pub fn phase_name(phase: Phase) -> &'static str {
 
 /// Of an active row; `None` for a name that no active row has.
 pub fn active_phase(name: &str) -> Option<Phase> {
-    [Phase::Offered, Phase::Accepted, Phase::AtRestaurant, Phase::PickedUp]
-        .into_iter()
-        .find(|phase| phase_name(*phase) == name)
+    [
+        Phase::Offered,
+        Phase::Accepted,
+        Phase::AtRestaurant,
+        Phase::PickedUp,
+    ]
+    .into_iter()
+    .find(|phase| phase_name(*phase) == name)
 }

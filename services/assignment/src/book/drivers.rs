@@ -27,7 +27,12 @@ struct Said<'a> {
 }
 
 impl Book {
-    pub(super) fn driver(&mut self, event: &DriverEvent, origin: Origin<'_>, now: DateTime<Utc>) -> Verdict {
+    pub(super) fn driver(
+        &mut self,
+        event: &DriverEvent,
+        origin: Origin<'_>,
+        now: DateTime<Utc>,
+    ) -> Verdict {
         macro_rules! said {
             ($word:ident, $event:expr, $location:expr) => {
                 Said {
@@ -57,28 +62,54 @@ impl Book {
             Ok(point) => point,
             Err(error) => return invalid("location", error),
         };
-        let (driver_id, at) = (DriverId::new(&*event.driver_id), happened_at(event.occurred_at, origin.timestamp_ms));
+        let (driver_id, at) = (
+            DriverId::new(&*event.driver_id),
+            happened_at(event.occurred_at, origin.timestamp_ms),
+        );
         let shift_end = event.shift_ends_at.map(units::at);
-        let online = Input::DriverOnline { driver_id: driver_id.clone(), at, shift_end };
+        let online = Input::DriverOnline {
+            driver_id: driver_id.clone(),
+            at,
+            shift_end,
+        };
         if self.scheduler.apply(online) != Applied::Changed {
             return Verdict::Skip("overtaken");
         }
-        self.sight(&driver_id, point, at);
-        let driver = self.drivers.entry(driver_id.clone()).or_insert_with(Driver::unknown);
+        let newest = self.sight(&driver_id, point, at);
+        let driver = self
+            .drivers
+            .entry(driver_id.clone())
+            .or_insert_with(Driver::unknown);
         if !driver.on_duty {
             driver.free_since = driver.free_since.max(at);
         }
         (driver.on_duty, driver.duty_at, driver.shift_end) = (true, at, shift_end);
-        driver.see(point, at);
+        if newest {
+            driver.seen = Some((point, at));
+        }
         self.touched.drivers.insert(driver_id);
         Verdict::Done
     }
 
     /// Before the pickup somebody else takes the order over; after it he is the one who has it.
-    fn offline(&mut self, event: &DriverOffline, origin: Origin<'_>, now: DateTime<Utc>) -> Verdict {
-        let (driver_id, at) = (DriverId::new(&*event.driver_id), happened_at(event.occurred_at, origin.timestamp_ms));
-        let Some(driver) = self.drivers.get_mut(&driver_id) else { return Verdict::Skip("unknown_driver") };
-        if self.scheduler.apply(Input::DriverOffline { driver_id: driver_id.clone(), at }) != Applied::Changed {
+    fn offline(
+        &mut self,
+        event: &DriverOffline,
+        origin: Origin<'_>,
+        now: DateTime<Utc>,
+    ) -> Verdict {
+        let (driver_id, at) = (
+            DriverId::new(&*event.driver_id),
+            happened_at(event.occurred_at, origin.timestamp_ms),
+        );
+        let Some(driver) = self.drivers.get_mut(&driver_id) else {
+            return Verdict::Skip("unknown_driver");
+        };
+        if self.scheduler.apply(Input::DriverOffline {
+            driver_id: driver_id.clone(),
+            at,
+        }) != Applied::Changed
+        {
             return Verdict::Skip("overtaken");
         }
         (driver.on_duty, driver.duty_at, driver.shift_end) = (false, at, None);
@@ -87,7 +118,13 @@ impl Book {
         let phase = active.and_then(|order| Some(self.scheduler.assignment_of(order)?.phase));
         match (active, phase) {
             (Some(order_id), Some(phase)) if phase < Phase::PickedUp => {
-                self.give_back(order_id, &driver_id, at, (ReleaseReason::DriverOffline, Some(event.event_id)), now);
+                self.give_back(
+                    order_id,
+                    &driver_id,
+                    at,
+                    (ReleaseReason::DriverOffline, Some(event.event_id)),
+                    now,
+                );
             }
             (Some(order_id), Some(_)) => {
                 metrics::counter!("assignment_drivers_offline_with_meal_total", "geo" => self.geo.to_string())
@@ -109,7 +146,10 @@ impl Book {
         match decide(self.standing(order_id, &driver_id), said.word) {
             Outcome::Skip(reason) => return Verdict::Skip(reason),
             Outcome::Reject(kind) => {
-                let message = format!("order_id = {order_id}, driver_id = {driver_id}, {:?}", said.word);
+                let message = format!(
+                    "order_id = {order_id}, driver_id = {driver_id}, {:?}",
+                    said.word
+                );
                 return Verdict::Reject(Reject::new(kind, message));
             }
             Outcome::GiveBack => {
@@ -117,11 +157,14 @@ impl Book {
                 self.give_back(order_id, &driver_id, at, cause, now);
             }
             Outcome::Reach(phase) => {
-                if let Some(point) = location {
-                    self.sight(&driver_id, point, at);
-                    if let Some(driver) = self.drivers.get_mut(&driver_id) {
-                        driver.see(point, at);
-                    }
+                // Places on the way come with pings. This one counts even without, so it has to be in the driver's row,
+                // or a rebuilt lane would know less.
+                if phase == Phase::Delivered
+                    && let Some(point) = location
+                    && self.sight(&driver_id, point, at)
+                    && let Some(driver) = self.drivers.get_mut(&driver_id)
+                {
+                    driver.seen = Some((point, at));
                 }
                 self.reach(order_id, &driver_id, phase, at, said.event_id, now);
             }
@@ -132,35 +175,73 @@ impl Book {
     fn standing(&self, order_id: OrderId, driver_id: &DriverId) -> Standing {
         match self.orders.get(&order_id).map(|order| &order.state) {
             None | Some(OrderState::Announced { .. }) => Standing::Unknown,
-            Some(OrderState::Closed { delivered_by }) if delivered_by.as_ref() == Some(driver_id) => {
+            Some(OrderState::Closed { delivered_by })
+                if delivered_by.as_ref() == Some(driver_id) =>
+            {
                 Standing::DeliveredByHim
             }
             Some(OrderState::Closed { .. }) => Standing::Ended,
             Some(OrderState::Open(_)) => match self.scheduler.assignment_of(order_id) {
                 None => Standing::Waiting,
-                Some(assignment) if assignment.driver_id == *driver_id => Standing::Held(assignment.phase),
+                Some(assignment) if assignment.driver_id == *driver_id => {
+                    Standing::Held(assignment.phase)
+                }
                 Some(_) => Standing::HeldByAnother,
             },
         }
     }
 
-    fn reach(&mut self, order_id: OrderId, driver_id: &DriverId, phase: Phase, at: At, cause: Uuid, now: DateTime<Utc>) {
-        let input = Input::Progress { order_id, driver_id: driver_id.clone(), phase, at };
+    fn reach(
+        &mut self,
+        order_id: OrderId,
+        driver_id: &DriverId,
+        phase: Phase,
+        at: At,
+        cause: Uuid,
+        now: DateTime<Utc>,
+    ) {
+        let input = Input::Progress {
+            order_id,
+            driver_id: driver_id.clone(),
+            phase,
+            at,
+        };
         let applied = self.scheduler.apply(input);
-        debug_assert_eq!(applied, Applied::Changed, "decided on what the scheduler holds");
-        let Some(order) = self.orders.get(&order_id) else { return };
+        debug_assert_eq!(
+            applied,
+            Applied::Changed,
+            "decided on what the scheduler holds"
+        );
+        let Some(order) = self.orders.get(&order_id) else {
+            return;
+        };
         let (row_version, order_version) = (order.row_version, order.order_version);
         if let Some(open) = order.open()
             && let Some(held) = &open.held
         {
-            let about = About { geo: &self.geo, order_id: order_id.0, order_version, attempt: held.attempt, now };
+            let about = About {
+                geo: &self.geo,
+                order_id: order_id.0,
+                order_version,
+                attempt: held.attempt,
+                now,
+            };
             let fact = about.reached(phase, driver_id.as_str(), units::instant(at), cause);
             let (partition, traceparent) = (open.partition, open.traceparent.clone());
-            self.facts.extend(fact.map(|record| Fact { partition, traceparent, record }));
+            self.facts.extend(fact.map(|record| Fact {
+                partition,
+                traceparent,
+                record,
+            }));
         }
         if phase == Phase::Delivered {
             self.put_down(order_id, at, "delivered", None, now);
-            self.close(order_id, row_version, order_version, Some(driver_id.clone()));
+            self.close(
+                order_id,
+                row_version,
+                order_version,
+                Some(driver_id.clone()),
+            );
         } else {
             self.touched.phases.insert(order_id);
         }
@@ -175,13 +256,26 @@ impl Book {
         released: (ReleaseReason, Option<Uuid>),
         now: DateTime<Utc>,
     ) {
-        let applied = self.scheduler.apply(Input::Declined { order_id, driver_id: driver_id.clone(), at });
-        debug_assert_eq!(applied, Applied::Changed, "decided on what the scheduler holds");
+        let applied = self.scheduler.apply(Input::Declined {
+            order_id,
+            driver_id: driver_id.clone(),
+            at,
+        });
+        debug_assert_eq!(
+            applied,
+            Applied::Changed,
+            "decided on what the scheduler holds"
+        );
         self.put_down(order_id, at, "released", Some(released), now);
     }
 
-    /// A position, in memory only.
-    pub(super) fn sight(&mut self, driver_id: &DriverId, position: Point, at: At) {
-        self.scheduler.apply(Input::DriverPing { driver_id: driver_id.clone(), position, at });
+    /// A position, in memory only; whether it is the newest.
+    pub(super) fn sight(&mut self, driver_id: &DriverId, position: Point, at: At) -> bool {
+        let ping = Input::DriverPing {
+            driver_id: driver_id.clone(),
+            position,
+            at,
+        };
+        self.scheduler.apply(ping) == Applied::Changed
     }
 }

@@ -39,23 +39,50 @@ impl Book {
         }
         for failure in &tick.failures {
             let order_id = failure.order_id;
-            let Some(order) = self.orders.get(&order_id) else { continue };
+            let Some(order) = self.orders.get(&order_id) else {
+                continue;
+            };
             let (row_version, order_version) = (order.row_version, order.order_version);
             if let Some(open) = order.open() {
-                let about = About { geo: &self.geo, order_id: order_id.0, order_version, attempt: failure.attempt, now };
+                let about = About {
+                    geo: &self.geo,
+                    order_id: order_id.0,
+                    order_version,
+                    attempt: failure.attempt,
+                    now,
+                };
                 let record = about.failed(open.request_id, failure).into();
-                self.facts.push(Fact { partition: open.partition, traceparent: open.traceparent.clone(), record });
+                self.facts.push(Fact {
+                    partition: open.partition,
+                    traceparent: open.traceparent.clone(),
+                    record,
+                });
             }
             self.close(order_id, row_version, order_version, None);
         }
         for decision in &tick.decisions {
-            let Some(open) = self.orders.get_mut(&decision.order_id).and_then(|order| order.open_mut()) else { continue };
+            let Some(open) = self
+                .orders
+                .get_mut(&decision.order_id)
+                .and_then(|order| order.open_mut())
+            else {
+                continue;
+            };
             let (attempt, driver_id) = (decision.attempt, decision.driver_id.clone());
-            open.held = Some(Held { row_version: 0, attempt, driver_id });
+            open.held = Some(Held {
+                row_version: 0,
+                attempt,
+                driver_id,
+            });
         }
         if tick.decided() {
             let (pending_before, candidates) = (before.pending, before.candidates);
-            self.ticked = Some(Ticked { tick, pending_before, candidates, refused: BTreeSet::new() });
+            self.ticked = Some(Ticked {
+                tick,
+                pending_before,
+                candidates,
+                refused: BTreeSet::new(),
+            });
         }
     }
 
@@ -65,7 +92,10 @@ impl Book {
         let commitments = decisions.filter_map(|decision| {
             let assignment = self.scheduler.assignment_of(decision.order_id)?;
             let order_version = self.orders.get(&decision.order_id)?.order_version;
-            Some(Commitment { order_version, assignment })
+            Some(Commitment {
+                order_version,
+                assignment,
+            })
         });
         commitments.collect()
     }
@@ -77,14 +107,25 @@ impl Book {
         let at = units::at(now);
         for decision in &ticked.tick.decisions {
             let (order_id, driver_id) = (decision.order_id, decision.driver_id.clone());
-            let Some(order) = self.orders.get_mut(&order_id) else { continue };
+            let Some(order) = self.orders.get_mut(&order_id) else {
+                continue;
+            };
             let order_version = order.order_version;
-            let Some(open) = order.open_mut() else { continue };
+            let Some(open) = order.open_mut() else {
+                continue;
+            };
             if refused.contains(&order_id) {
                 open.held = None;
                 self.touched.orders.insert(order_id);
-                self.scheduler.apply(Input::Declined { order_id, driver_id: driver_id.clone(), at });
-                self.scheduler.apply(Input::DriverLeft { driver_id: driver_id.clone(), at });
+                self.scheduler.apply(Input::Declined {
+                    order_id,
+                    driver_id: driver_id.clone(),
+                    at,
+                });
+                self.scheduler.apply(Input::DriverLeft {
+                    driver_id: driver_id.clone(),
+                    at,
+                });
                 // Nothing was stored of him, but he has been without an order since now, as the scheduler sees it.
                 if let Some(driver) = self.drivers.get_mut(&driver_id) {
                     driver.put_down(at);
@@ -92,10 +133,29 @@ impl Book {
                 }
                 continue;
             }
-            let Some(assignment) = self.scheduler.assignment_of(order_id) else { continue };
-            let about = About { geo: &self.geo, order_id: order_id.0, order_version, attempt: decision.attempt, now };
-            let record = about.assigned(open.request_id, decision, assignment, self.scheduler.config()).into();
-            self.facts.push(Fact { partition: open.partition, traceparent: open.traceparent.clone(), record });
+            let Some(assignment) = self.scheduler.assignment_of(order_id) else {
+                continue;
+            };
+            let about = About {
+                geo: &self.geo,
+                order_id: order_id.0,
+                order_version,
+                attempt: decision.attempt,
+                now,
+            };
+            let record = about
+                .assigned(
+                    open.request_id,
+                    decision,
+                    assignment,
+                    self.scheduler.config(),
+                )
+                .into();
+            self.facts.push(Fact {
+                partition: open.partition,
+                traceparent: open.traceparent.clone(),
+                record,
+            });
             if let Some(held) = &mut open.held {
                 held.row_version = 1;
             }

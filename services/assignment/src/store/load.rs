@@ -25,14 +25,25 @@ pub struct StoredLane {
 }
 
 /// Loads the lanes of these geos; each has an entry, empty if its tables are.
-pub async fn load(tx: &mut PgConnection, geos: &[&str]) -> Result<HashMap<String, StoredLane>, StoreError> {
-    let mut lanes: HashMap<String, StoredLane> =
-        geos.iter().map(|geo| ((*geo).to_owned(), StoredLane::default())).collect();
+pub async fn load(
+    tx: &mut PgConnection,
+    geos: &[&str],
+) -> Result<HashMap<String, StoredLane>, StoreError> {
+    let mut lanes: HashMap<String, StoredLane> = geos
+        .iter()
+        .map(|geo| ((*geo).to_owned(), StoredLane::default()))
+        .collect();
     let statement = "SELECT geo, driver_id, version, on_duty, duty_at, shift_ends_at, free_since, active_order, lat, lon, \
         seen_at FROM drivers WHERE geo = ANY($1)";
-    for row in sqlx::query(statement).bind(geos).fetch_all(&mut *tx).await? {
+    for row in sqlx::query(statement)
+        .bind(geos)
+        .fetch_all(&mut *tx)
+        .await?
+    {
         let (driver_id, driver) = driver(&row)?;
-        let Some(lane) = lanes.get_mut(column::<&str>(&row, DRIVERS, "geo")?) else { continue };
+        let Some(lane) = lanes.get_mut(column::<&str>(&row, DRIVERS, "geo")?) else {
+            continue;
+        };
         lane.snapshot.drivers.push(DriverRecord {
             driver_id: driver_id.clone(),
             online: driver.on_duty,
@@ -51,8 +62,14 @@ pub async fn load(tx: &mut PgConnection, geos: &[&str]) -> Result<HashMap<String
             a.arrives_at, a.trip_id, a.trip_position \
         FROM pending_assignments p LEFT JOIN assignments a ON a.geo = p.geo AND a.order_id = p.order_id AND a.active \
         WHERE p.geo = ANY($1) AND p.state = 'open'";
-    for row in sqlx::query(statement).bind(geos).fetch_all(&mut *tx).await? {
-        let Some(lane) = lanes.get_mut(column::<&str>(&row, ORDERS, "geo")?) else { continue };
+    for row in sqlx::query(statement)
+        .bind(geos)
+        .fetch_all(&mut *tx)
+        .await?
+    {
+        let Some(lane) = lanes.get_mut(column::<&str>(&row, ORDERS, "geo")?) else {
+            continue;
+        };
         let request = request(&row)?;
         let mut order = open_order(&row)?;
         let order_id = request.order_id;
@@ -74,13 +91,22 @@ pub async fn load(tx: &mut PgConnection, geos: &[&str]) -> Result<HashMap<String
 /// Each driver's row names the order that `assignments` says he holds, and no other.
 fn check(lanes: &HashMap<String, StoredLane>) -> Result<(), StoreError> {
     for (geo, lane) in lanes {
-        let held: HashMap<&DriverId, OrderId> =
-            lane.snapshot.assignments.iter().map(|held| (&held.driver_id, held.request.order_id)).collect();
+        let held: HashMap<&DriverId, OrderId> = lane
+            .snapshot
+            .assignments
+            .iter()
+            .map(|held| (&held.driver_id, held.request.order_id))
+            .collect();
         for (driver_id, driver) in &lane.drivers {
             let (row, held) = (driver.active_order, held.get(driver_id).copied());
             if row != held {
-                let problem = format!("{driver_id} of {geo} is said to hold {row:?}, assignments say {held:?}");
-                return Err(StoreError::Corrupt { table: DRIVERS, problem });
+                let problem = format!(
+                    "{driver_id} of {geo} is said to hold {row:?}, assignments say {held:?}"
+                );
+                return Err(StoreError::Corrupt {
+                    table: DRIVERS,
+                    problem,
+                });
             }
         }
     }
@@ -93,7 +119,8 @@ const ORDERS: &str = "pending_assignments";
 fn driver(row: &PgRow) -> Result<(DriverId, Driver), StoreError> {
     let instant = |name| column::<Option<DateTime<Utc>>>(row, DRIVERS, name);
     let seen_at = instant("seen_at")?.map(at);
-    let (lat, lon): (Option<f64>, Option<f64>) = (column(row, DRIVERS, "lat")?, column(row, DRIVERS, "lon")?);
+    let (lat, lon): (Option<f64>, Option<f64>) =
+        (column(row, DRIVERS, "lat")?, column(row, DRIVERS, "lon")?);
     let seen = match (lat, lon, seen_at) {
         (Some(lat), Some(lon), Some(seen_at)) => Some((point(DRIVERS, lat, lon)?, seen_at)),
         _ => None,
@@ -107,14 +134,20 @@ fn driver(row: &PgRow) -> Result<(DriverId, Driver), StoreError> {
         seen,
         active_order: column::<Option<Uuid>>(row, DRIVERS, "active_order")?.map(OrderId),
     };
-    Ok((DriverId::new(column::<&str>(row, DRIVERS, "driver_id")?), driver))
+    Ok((
+        DriverId::new(column::<&str>(row, DRIVERS, "driver_id")?),
+        driver,
+    ))
 }
 
 fn request(row: &PgRow) -> Result<Request, StoreError> {
     let instant = |name| column(row, ORDERS, name).map(at);
     let place = |lat, lon| point(ORDERS, column(row, ORDERS, lat)?, column(row, ORDERS, lon)?);
     let cooled: BTreeMap<String, i64> = serde_json::from_str(column(row, ORDERS, "cooled")?)
-        .map_err(|error| StoreError::Corrupt { table: ORDERS, problem: format!("cooled: {error}") })?;
+        .map_err(|error| StoreError::Corrupt {
+            table: ORDERS,
+            problem: format!("cooled: {error}"),
+        })?;
     Ok(Request {
         order_id: OrderId(column(row, ORDERS, "order_id")?),
         version: column(row, ORDERS, "request_version")?,
@@ -127,7 +160,10 @@ fn request(row: &PgRow) -> Result<Request, StoreError> {
         ready_at: instant("ready_at")?,
         ready_said_at: instant("ready_said_at")?,
         search_radius_m: column(row, ORDERS, "search_radius_m")?,
-        cooled: cooled.into_iter().map(|(driver, until)| (DriverId::new(driver), At(until))).collect(),
+        cooled: cooled
+            .into_iter()
+            .map(|(driver, until)| (DriverId::new(driver), At(until)))
+            .collect(),
     })
 }
 
@@ -138,17 +174,29 @@ fn open_order(row: &PgRow) -> Result<Order, StoreError> {
         traceparent: column::<&str>(row, ORDERS, "traceparent")?.into(),
         held: None,
     };
-    let (row_version, order_version) = (column(row, ORDERS, "version")?, column(row, ORDERS, "order_version")?);
-    Ok(Order { row_version, order_version, state: OrderState::Open(open) })
+    let (row_version, order_version) = (
+        column(row, ORDERS, "version")?,
+        column(row, ORDERS, "order_version")?,
+    );
+    Ok(Order {
+        row_version,
+        order_version,
+        state: OrderState::Open(open),
+    })
 }
 
 fn assignment(row: &PgRow, request: Request) -> Result<Option<(Held, Assignment)>, StoreError> {
     const TABLE: &str = "assignments";
-    let Some(driver_id) = column::<Option<&str>>(row, TABLE, "driver_id")?.map(DriverId::new) else { return Ok(None) };
+    let Some(driver_id) = column::<Option<&str>>(row, TABLE, "driver_id")?.map(DriverId::new)
+    else {
+        return Ok(None);
+    };
     let instant = |name| column(row, TABLE, name).map(at);
     let phase: &str = column(row, TABLE, "phase")?;
-    let phase = active_phase(phase)
-        .ok_or_else(|| StoreError::Corrupt { table: TABLE, problem: format!("an active row of phase {phase}") })?;
+    let phase = active_phase(phase).ok_or_else(|| StoreError::Corrupt {
+        table: TABLE,
+        problem: format!("an active row of phase {phase}"),
+    })?;
     let held = Held {
         row_version: column(row, TABLE, "held_version")?,
         attempt: column::<i32>(row, TABLE, "held_attempt")? as u32,
@@ -168,7 +216,10 @@ fn assignment(row: &PgRow, request: Request) -> Result<Option<(Held, Assignment)
 }
 
 fn point(table: &'static str, lat: f64, lon: f64) -> Result<Point, StoreError> {
-    Point::degrees(lat, lon).map_err(|error| StoreError::Corrupt { table, problem: error.to_string() })
+    Point::degrees(lat, lon).map_err(|error| StoreError::Corrupt {
+        table,
+        problem: error.to_string(),
+    })
 }
 
 /// What the tables know of orders that are not open: `(index, order)`, the index being that of the pair asked for.
@@ -188,7 +239,11 @@ pub async fn recall(
             WHERE a.geo = u.geo AND a.order_id = u.order_id \
             ORDER BY a.order_version DESC, a.attempt DESC LIMIT 1) a ON true \
         WHERE p.order_id IS NOT NULL OR a.phase IS NOT NULL";
-    let rows = sqlx::query(statement).bind(geos).bind(orders).fetch_all(tx).await?;
+    let rows = sqlx::query(statement)
+        .bind(geos)
+        .bind(orders)
+        .fetch_all(tx)
+        .await?;
     rows.iter().map(recalled).collect()
 }
 
@@ -197,8 +252,17 @@ fn recalled(row: &PgRow) -> Result<(usize, Order), StoreError> {
     let Some(state) = column::<Option<&str>>(row, ORDERS, "state")? else {
         let delivered = column::<&str>(row, ORDERS, "phase")? == "delivered";
         let driver = DriverId::new(column::<&str>(row, ORDERS, "driver_id")?);
-        let state = OrderState::Closed { delivered_by: delivered.then_some(driver) };
-        return Ok((index, Order { row_version: 0, order_version: column(row, ORDERS, "assigned_version")?, state }));
+        let state = OrderState::Closed {
+            delivered_by: delivered.then_some(driver),
+        };
+        return Ok((
+            index,
+            Order {
+                row_version: 0,
+                order_version: column(row, ORDERS, "assigned_version")?,
+                state,
+            },
+        ));
     };
     let state = match state {
         "announced" => OrderState::Announced {
@@ -209,9 +273,23 @@ fn recalled(row: &PgRow) -> Result<(usize, Order), StoreError> {
         // The lane holds all open orders in memory: this one it should have known.
         _ => {
             metric::checked("memory_is_whole", 1, 1);
-            return Err(StoreError::Missed { table: ORDERS, expected: 0, rows: 1 });
+            return Err(StoreError::Missed {
+                table: ORDERS,
+                expected: 0,
+                rows: 1,
+            });
         }
     };
-    let (row_version, order_version) = (column(row, ORDERS, "version")?, column(row, ORDERS, "order_version")?);
-    Ok((index, Order { row_version, order_version, state }))
+    let (row_version, order_version) = (
+        column(row, ORDERS, "version")?,
+        column(row, ORDERS, "order_version")?,
+    );
+    Ok((
+        index,
+        Order {
+            row_version,
+            order_version,
+            state,
+        },
+    ))
 }

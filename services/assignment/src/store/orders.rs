@@ -55,8 +55,12 @@ pub(super) async fn save(
     lanes: &[OfGeo<'_, Changes>],
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    let (mut new, mut known, mut gone) = (Columns::default(), Columns::default(), Columns::default());
-    for (geo, row) in lanes.iter().flat_map(|(geo, changes)| changes.orders.iter().map(move |row| (*geo, row))) {
+    let (mut new, mut known, mut gone) =
+        (Columns::default(), Columns::default(), Columns::default());
+    for (geo, row) in lanes
+        .iter()
+        .flat_map(|(geo, changes)| changes.orders.iter().map(move |row| (*geo, row)))
+    {
         let columns = match row.row {
             RequestRow::Gone => &mut gone,
             _ if row.version == 0 => &mut new,
@@ -73,16 +77,28 @@ pub(super) async fn save(
     }
     let expected = gone.geos.len();
     if expected > 0 {
-        let query = sqlx::query(DELETE).bind(gone.geos).bind(gone.orders).bind(gone.versions);
+        let query = sqlx::query(DELETE)
+            .bind(gone.geos)
+            .bind(gone.orders)
+            .bind(gone.versions);
         exactly(TABLE, expected, query.execute(tx).await?.rows_affected())?;
     }
     Ok(())
 }
 
 /// Forgets tombstones and announcements older than `before`.
-pub async fn purge(tx: &mut PgConnection, geos: &[&str], before: DateTime<Utc>) -> Result<u64, StoreError> {
+pub async fn purge(
+    tx: &mut PgConnection,
+    geos: &[&str],
+    before: DateTime<Utc>,
+) -> Result<u64, StoreError> {
     let statement = "DELETE FROM pending_assignments WHERE geo = ANY($1) AND state <> 'open' AND changed_at < $2";
-    Ok(sqlx::query(statement).bind(geos).bind(before).execute(tx).await?.rows_affected())
+    Ok(sqlx::query(statement)
+        .bind(geos)
+        .bind(before)
+        .execute(tx)
+        .await?
+        .rows_affected())
 }
 
 /// The rows by column.
@@ -101,10 +117,14 @@ struct Columns<'a> {
 impl<'a> Columns<'a> {
     fn push(&mut self, geo: &'a str, row: &'a OrderRow) {
         let (state, ready, open) = match &row.row {
-            RequestRow::Announced { ready_at, said_at } => ("announced", Some((*ready_at, *said_at)), None),
-            RequestRow::Open { order, request } => {
-                ("open", Some((request.ready_at, request.ready_said_at)), Some((order, request)))
+            RequestRow::Announced { ready_at, said_at } => {
+                ("announced", Some((*ready_at, *said_at)), None)
             }
+            RequestRow::Open { order, request } => (
+                "open",
+                Some((request.ready_at, request.ready_said_at)),
+                Some((order, request)),
+            ),
             RequestRow::Closed | RequestRow::Gone => ("closed", None, None),
         };
         self.geos.push(geo);
@@ -117,27 +137,90 @@ impl<'a> Columns<'a> {
         self.open.push(open);
     }
 
-    fn bind(self, statement: &'static str, now: DateTime<Utc>) -> Query<'a, sqlx::Postgres, PgArguments> {
-        let order = |of: fn(&OpenOrder) -> i32| self.open.iter().map(|open| open.map(|(o, _)| of(o))).collect::<Vec<_>>();
-        let number = |of: fn(&Request) -> i32| self.open.iter().map(|open| open.map(|(_, r)| of(r))).collect::<Vec<_>>();
-        let degrees = |of: fn(&Request) -> f64| self.open.iter().map(|open| open.map(|(_, r)| of(r))).collect::<Vec<_>>();
+    fn bind(
+        self,
+        statement: &'static str,
+        now: DateTime<Utc>,
+    ) -> Query<'a, sqlx::Postgres, PgArguments> {
+        let order = |of: fn(&OpenOrder) -> i32| {
+            self.open
+                .iter()
+                .map(|open| open.map(|(o, _)| of(o)))
+                .collect::<Vec<_>>()
+        };
+        let number = |of: fn(&Request) -> i32| {
+            self.open
+                .iter()
+                .map(|open| open.map(|(_, r)| of(r)))
+                .collect::<Vec<_>>()
+        };
+        let degrees = |of: fn(&Request) -> f64| {
+            self.open
+                .iter()
+                .map(|open| open.map(|(_, r)| of(r)))
+                .collect::<Vec<_>>()
+        };
         let instant = |of: fn(&Request) -> dispatch::At| {
-            self.open.iter().map(|open| open.map(|(_, r)| stored(of(r)))).collect::<Vec<_>>()
+            self.open
+                .iter()
+                .map(|open| open.map(|(_, r)| stored(of(r))))
+                .collect::<Vec<_>>()
         };
         let (partitions, versions) = (order(|o| o.partition), number(|r| r.version));
         let (attempts, radii) = (number(|r| r.attempt as i32), degrees(|r| r.search_radius_m));
         let (placed, requested) = (instant(|r| r.placed_at), instant(|r| r.requested_at));
-        let restaurants = (degrees(|r| r.restaurant.lat()), degrees(|r| r.restaurant.lon()));
+        let restaurants = (
+            degrees(|r| r.restaurant.lat()),
+            degrees(|r| r.restaurant.lon()),
+        );
         let customers = (degrees(|r| r.customer.lat()), degrees(|r| r.customer.lon()));
-        let requests: Vec<_> = self.open.iter().map(|open| open.map(|(order, _)| order.request_id)).collect();
-        let traces: Vec<_> = self.open.iter().map(|open| open.map(|(order, _)| &*order.traceparent)).collect();
-        let names: Vec<_> = self.open.iter().map(|open| open.map(|(_, r)| r.restaurant_id.as_str())).collect();
-        let cooled: Vec<_> = self.open.iter().map(|open| open.map(|(_, request)| cooled_text(request))).collect();
-        let query = sqlx::query(statement).bind(self.geos).bind(self.orders).bind(self.versions).bind(self.states);
-        let query = query.bind(self.order_versions).bind(self.ready).bind(self.ready_said).bind(requests);
-        let query = query.bind(partitions).bind(traces).bind(versions).bind(attempts).bind(names);
-        let query = query.bind(restaurants.0).bind(restaurants.1).bind(customers.0).bind(customers.1);
-        query.bind(placed).bind(requested).bind(radii).bind(cooled).bind(now)
+        let requests: Vec<_> = self
+            .open
+            .iter()
+            .map(|open| open.map(|(order, _)| order.request_id))
+            .collect();
+        let traces: Vec<_> = self
+            .open
+            .iter()
+            .map(|open| open.map(|(order, _)| &*order.traceparent))
+            .collect();
+        let names: Vec<_> = self
+            .open
+            .iter()
+            .map(|open| open.map(|(_, r)| r.restaurant_id.as_str()))
+            .collect();
+        let cooled: Vec<_> = self
+            .open
+            .iter()
+            .map(|open| open.map(|(_, request)| cooled_text(request)))
+            .collect();
+        let query = sqlx::query(statement)
+            .bind(self.geos)
+            .bind(self.orders)
+            .bind(self.versions)
+            .bind(self.states);
+        let query = query
+            .bind(self.order_versions)
+            .bind(self.ready)
+            .bind(self.ready_said)
+            .bind(requests);
+        let query = query
+            .bind(partitions)
+            .bind(traces)
+            .bind(versions)
+            .bind(attempts)
+            .bind(names);
+        let query = query
+            .bind(restaurants.0)
+            .bind(restaurants.1)
+            .bind(customers.0)
+            .bind(customers.1);
+        query
+            .bind(placed)
+            .bind(requested)
+            .bind(radii)
+            .bind(cooled)
+            .bind(now)
     }
 }
 
@@ -146,6 +229,10 @@ fn cooled_text(request: &Request) -> String {
     if request.cooled.is_empty() {
         return "{}".to_owned();
     }
-    let cooled: BTreeMap<&str, i64> = request.cooled.iter().map(|(driver, until)| (driver.as_str(), until.0)).collect();
+    let cooled: BTreeMap<&str, i64> = request
+        .cooled
+        .iter()
+        .map(|(driver, until)| (driver.as_str(), until.0))
+        .collect();
     serde_json::to_string(&cooled).expect("strings and integers are JSON")
 }
