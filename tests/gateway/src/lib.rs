@@ -15,6 +15,8 @@
 //!
 //! A key used again with another body is refused with 422. A payment method that starts with `declined` always is.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
+
 mod behaviour;
 mod ledger;
 mod server;

@@ -151,14 +151,17 @@ async fn perform(
     let answered = arrived + behaviour.latency(shared.seed, &key, nth);
     match behaviour.fault(shared.seed, &key, nth) {
         Fault::None => {
+            // waits: the latency of a gateway
             sleep_until(answered).await;
             answer(execute(&shared, &key))
         }
         Fault::Error => {
+            // waits: the latency of a gateway
             sleep_until(answered).await;
             refusal(StatusCode::INTERNAL_SERVER_ERROR, "something went wrong")
         }
         Fault::HalfAnswered => {
+            // waits: the latency of a gateway
             sleep_until(answered).await;
             match execute(&shared, &key) {
                 Ok(_) => cut_connection(),
@@ -169,6 +172,7 @@ async fn perform(
             let performed_at = arrived + std::time::Duration::from_millis(behaviour.hang_ms);
             // A task of its own: it happens although the client has long hung up.
             let late = tokio::spawn(async move {
+                // waits: the hang is what is simulated
                 sleep_until(performed_at).await;
                 answer(execute(&shared, &key))
             });

@@ -1,5 +1,7 @@
 //! The gateway over HTTP, as a client sees it.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::time::Duration;
 
 use gateway::{Behaviour, Books, Gateway, Operation, Status};
