@@ -1,2 +1,5 @@
-//! The payments processor.
-fn main() {}
+//! Runs the payments processor.
+
+fn main() -> std::process::ExitCode {
+    runtime::service::run("payments", &payments::MIGRATIONS, payments::service)
+}
