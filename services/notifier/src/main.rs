@@ -1,2 +1,5 @@
-//! The notifier processor.
-fn main() {}
+//! Runs the notifier.
+
+fn main() -> std::process::ExitCode {
+    runtime::service::run("notifier", &notifier::MIGRATIONS, notifier::service)
+}

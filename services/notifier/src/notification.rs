@@ -1,0 +1,373 @@
+//! A notification: one message about one event to one recipient on one channel; and what happens to it. Pure.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use contracts::notifications::{Channel, DropReason, Recipient};
+use contracts::value::Contact;
+use runtime::Trace;
+use uuid::Uuid;
+
+use crate::occurrence::Occurrence;
+use crate::rule::{Rule, Via};
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Notification {
+    /// Derived from event, channel and recipient: who has one id twice has the same message twice.
+    pub id: Uuid,
+    pub source_event_id: Uuid,
+    pub order_id: Uuid,
+    pub order_version: i32,
+    pub recipient: Recipient,
+    pub template: String,
+    pub route: Route,
+    /// After this instant it is not worth sending any more.
+    pub expires_at: DateTime<Utc>,
+    /// Tries so far.
+    pub attempts: i32,
+    pub step: Step,
+    pub trace: Trace,
+}
+
+/// How it travels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Route {
+    Log,
+    Webhook { url: String, body: String },
+}
+
+/// What happens next.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// It is sent at the end of this cycle: a line in the log at once, a webhook by a call.
+    Send,
+    /// The webhook has been called; its answer is to come.
+    InFlight,
+    /// The webhook is called at this instant.
+    Wait(DateTime<Utc>),
+    Sent,
+    Dropped {
+        reason: DropReason,
+        detail: Option<String>,
+    },
+}
+
+/// What a webhook answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    Accepted,
+    /// It will not take this message, however often it is sent.
+    Refused(String),
+    Failed(String),
+}
+
+/// When a webhook that failed is called again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// Pauses after the first failures; the last one is also the pause after every further one.
+    pub pauses: Vec<Duration>,
+}
+
+impl Route {
+    pub fn channel(&self) -> Channel {
+        match self {
+            Self::Log => Channel::Log,
+            Self::Webhook { .. } => Channel::Webhook,
+        }
+    }
+
+    fn choose(via: Via, contact: &Contact) -> Option<Self> {
+        let webhook = || {
+            contact.webhook_url.clone().map(|url| Self::Webhook {
+                url,
+                body: String::new(),
+            })
+        };
+        match via {
+            Via::Log => Some(Self::Log),
+            Via::Webhook => webhook(),
+            Via::Contact => Some(webhook().unwrap_or(Self::Log)),
+        }
+    }
+}
+
+impl Notification {
+    /// What a rule makes of an event; nothing when the event has no such recipient, or one that cannot be reached the
+    /// way the rule wants it. The body of a webhook is still to be written.
+    pub fn plan(
+        rule: &Rule,
+        occurrence: &Occurrence,
+        trace: &Trace,
+        now: DateTime<Utc>,
+    ) -> Option<Self> {
+        let contact = occurrence.contact(rule.recipient)?;
+        let route = Route::choose(rule.channel, contact)?;
+        let recipient = Recipient {
+            kind: rule.recipient.kind(),
+            id: contact.id.clone(),
+        };
+        let expires_at = occurrence.occurred_at + rule.ttl();
+        let name = format!(
+            "{}/{}/{}",
+            route.channel().symbol(),
+            recipient.kind.symbol(),
+            recipient.id
+        );
+        let step = match &route {
+            _ if expires_at <= now => stale(),
+            Route::Webhook { url, .. }
+                if !url.starts_with("http://") && !url.starts_with("https://") =>
+            {
+                Step::Dropped {
+                    reason: DropReason::NoChannel,
+                    detail: Some(format!("webhook_url = {url:?}")),
+                }
+            }
+            _ => Step::Send,
+        };
+        Some(Self {
+            id: Uuid::new_v5(&occurrence.event_id, name.as_bytes()),
+            source_event_id: occurrence.event_id,
+            order_id: occurrence.order_id,
+            order_version: occurrence.order_version,
+            recipient,
+            template: rule.template.clone(),
+            route,
+            expires_at,
+            attempts: 0,
+            step,
+            trace: trace.clone(),
+        })
+    }
+
+    /// The time of one that waits has come.
+    pub fn due(&mut self, now: DateTime<Utc>) {
+        if matches!(self.step, Step::Wait(at) if at <= now) {
+            self.step = Step::Send;
+        }
+    }
+
+    /// A webhook has answered.
+    pub fn answered(&mut self, delivery: Delivery, policy: &RetryPolicy, now: DateTime<Utc>) {
+        if self.step != Step::InFlight {
+            return;
+        }
+        self.attempts += 1;
+        self.step = match delivery {
+            Delivery::Accepted => Step::Sent,
+            Delivery::Refused(detail) => Step::Dropped {
+                reason: DropReason::Refused,
+                detail: Some(detail),
+            },
+            Delivery::Failed(detail) => {
+                let at = now + policy.pause(self.attempts);
+                if at < self.expires_at {
+                    Step::Wait(at)
+                } else {
+                    Step::Dropped {
+                        reason: DropReason::Exhausted,
+                        detail: Some(detail),
+                    }
+                }
+            }
+        };
+    }
+
+    /// Whether nothing is left to do.
+    pub fn is_over(&self) -> bool {
+        matches!(self.step, Step::Sent | Step::Dropped { .. })
+    }
+}
+
+fn stale() -> Step {
+    Step::Dropped {
+        reason: DropReason::Stale,
+        detail: None,
+    }
+}
+
+impl RetryPolicy {
+    fn pause(&self, attempts: i32) -> TimeDelta {
+        let index = usize::try_from(attempts - 1).unwrap_or_default();
+        let pause = self
+            .pauses
+            .get(index)
+            .or(self.pauses.last())
+            .copied()
+            .unwrap_or_default();
+        TimeDelta::from_std(pause).unwrap_or(TimeDelta::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::occurrence::Words;
+    use crate::rule::{Rules, Side};
+
+    fn occurrence(now: DateTime<Utc>, webhook_url: Option<&str>) -> Occurrence {
+        let contact = |id: &str, url: Option<&str>| Contact {
+            id: id.into(),
+            webhook_url: url.map(str::to_owned),
+        };
+        Occurrence {
+            event: "OrderDriverAssigned",
+            event_id: Uuid::from_u128(1),
+            occurred_at: now,
+            geo: "berlin-mitte".into(),
+            order_id: Uuid::from_u128(2),
+            order_version: 5,
+            customer: Some(contact("c-1", webhook_url)),
+            restaurant: None,
+            driver: Some(contact("d-1", None)),
+            words: Words::default(),
+        }
+    }
+
+    fn rule(recipient: Side, channel: Via) -> Rule {
+        Rule {
+            recipient,
+            channel,
+            ..Rules::standard()
+                .of("OrderDriverAssigned")
+                .next()
+                .unwrap()
+                .clone()
+        }
+    }
+
+    fn planned(now: DateTime<Utc>, webhook_url: Option<&str>, rule: &Rule) -> Option<Notification> {
+        Notification::plan(rule, &occurrence(now, webhook_url), &Trace::root(), now)
+    }
+
+    fn policy() -> RetryPolicy {
+        RetryPolicy {
+            pauses: [1, 5].map(Duration::from_secs).to_vec(),
+        }
+    }
+
+    #[test]
+    fn a_contact_with_a_webhook_gets_it_there_and_one_without_in_the_log() {
+        let now = Utc::now();
+        let channel =
+            |via, url| planned(now, url, &rule(Side::Customer, via)).map(|it| it.route.channel());
+        assert_eq!(
+            channel(Via::Contact, Some("http://c")),
+            Some(Channel::Webhook)
+        );
+        assert_eq!(channel(Via::Contact, None), Some(Channel::Log));
+        assert_eq!(channel(Via::Log, Some("http://c")), Some(Channel::Log));
+        assert_eq!(channel(Via::Webhook, None), None);
+        assert_eq!(
+            planned(now, None, &rule(Side::Restaurant, Via::Contact)),
+            None,
+            "the event names no restaurant"
+        );
+    }
+
+    #[test]
+    fn the_id_is_that_of_event_channel_and_recipient() {
+        let now = Utc::now();
+        let id = |url, side, via| planned(now, url, &rule(side, via)).unwrap().id;
+        let log = id(None, Side::Customer, Via::Contact);
+        assert_eq!(
+            log,
+            id(None, Side::Customer, Via::Log),
+            "the same however it came about"
+        );
+        assert_ne!(log, id(Some("http://c"), Side::Customer, Via::Contact));
+        assert_ne!(log, id(None, Side::Driver, Via::Log));
+        let other = Occurrence {
+            event_id: Uuid::from_u128(9),
+            ..occurrence(now, None)
+        };
+        assert_ne!(
+            log,
+            Notification::plan(&rule(Side::Customer, Via::Log), &other, &Trace::root(), now)
+                .unwrap()
+                .id
+        );
+    }
+
+    #[test]
+    fn what_comes_too_late_is_dropped_as_stale() {
+        let now = Utc::now();
+        let rule = rule(Side::Customer, Via::Log);
+        let late = now + rule.ttl();
+        let step = |at| {
+            Notification::plan(&rule, &occurrence(now, None), &Trace::root(), at)
+                .unwrap()
+                .step
+        };
+        assert_eq!(step(late), stale());
+        assert_eq!(step(late - TimeDelta::seconds(1)), Step::Send);
+    }
+
+    #[test]
+    fn an_address_that_is_none_is_dropped_naming_it() {
+        let dropped = planned(
+            Utc::now(),
+            Some("ftp://c"),
+            &rule(Side::Customer, Via::Webhook),
+        )
+        .unwrap();
+        let detail = Some("webhook_url = \"ftp://c\"".to_owned());
+        assert_eq!(
+            dropped.step,
+            Step::Dropped {
+                reason: DropReason::NoChannel,
+                detail
+            }
+        );
+    }
+
+    #[test]
+    fn a_webhook_that_fails_is_called_again_until_the_message_is_not_worth_it() {
+        let start = Utc::now();
+        let mut now = start;
+        let mut it = planned(now, Some("http://c"), &rule(Side::Customer, Via::Webhook)).unwrap();
+        let mut pauses = Vec::new();
+        while !it.is_over() {
+            it.step = Step::InFlight;
+            it.answered(Delivery::Failed("timeout".into()), &policy(), now);
+            if let Step::Wait(at) = it.step {
+                pauses.push((at - now).num_seconds());
+                it.due(at - TimeDelta::milliseconds(1));
+                assert_eq!(it.step, Step::Wait(at), "not before its time");
+                it.due(at);
+                assert_eq!(it.step, Step::Send);
+                now = at;
+            }
+        }
+        assert_eq!(pauses[..4], [1, 5, 5, 5]);
+        assert!(now < it.expires_at && now >= it.expires_at - TimeDelta::seconds(5));
+        assert_eq!(
+            it.step,
+            Step::Dropped {
+                reason: DropReason::Exhausted,
+                detail: Some("timeout".into())
+            }
+        );
+        assert_eq!(it.attempts as usize, pauses.len() + 1);
+    }
+
+    #[test]
+    fn a_webhook_that_refuses_is_not_called_again() {
+        let now = Utc::now();
+        let mut it = planned(now, Some("http://c"), &rule(Side::Customer, Via::Webhook)).unwrap();
+        it.step = Step::InFlight;
+        it.answered(Delivery::Refused("status 410".into()), &policy(), now);
+        assert!(it.is_over());
+        it.answered(Delivery::Accepted, &policy(), now);
+        assert!(
+            matches!(
+                it.step,
+                Step::Dropped {
+                    reason: DropReason::Refused,
+                    ..
+                }
+            ),
+            "an end is an end"
+        );
+    }
+}

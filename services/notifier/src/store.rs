@@ -1,0 +1,251 @@
+//! Notifications as rows: one insertion decides which of a cycle's messages are new, one update says what became of those
+//! that webhooks took time for.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use contracts::notifications::{Recipient, RecipientKind};
+use runtime::{ApplyError, Lane, Trace};
+use sqlx::{FromRow, PgConnection};
+use uuid::Uuid;
+
+use crate::notification::{Notification, Route, Step};
+
+/// The columns of a pending [`Notification`].
+#[derive(FromRow)]
+struct Row {
+    notification_id: Uuid,
+    lane: String,
+    order_id: Uuid,
+    order_version: i32,
+    event_id: Uuid,
+    recipient_kind: String,
+    recipient_id: String,
+    template: String,
+    attempts: i32,
+    url: String,
+    body: String,
+    expires_at: DateTime<Utc>,
+    due_at: Option<DateTime<Utc>>,
+    traceparent: String,
+}
+
+/// A notification with the lane that sends it.
+pub struct Owned {
+    pub lane: String,
+    pub notification: Notification,
+}
+
+/// All notifications of the lanes that wait for a webhook, the oldest first.
+pub async fn load_pending(
+    lanes: &[Arc<Lane>],
+    tx: &mut PgConnection,
+) -> Result<Vec<Owned>, ApplyError> {
+    let lanes: Vec<&str> = lanes.iter().map(|lane| lane.id.as_str()).collect();
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT notification_id, lane, order_id, order_version, event_id, recipient_kind, recipient_id, template,
+            attempts, url, body, expires_at, due_at, traceparent
+         FROM notifications WHERE lane = ANY($1) AND status = 'pending' ORDER BY created_at",
+    )
+    .bind(lanes)
+    .fetch_all(tx)
+    .await?;
+    rows.into_iter().map(Row::into_notification).collect()
+}
+
+impl Row {
+    fn into_notification(self) -> Result<Owned, ApplyError> {
+        let kinds = [
+            RecipientKind::Customer,
+            RecipientKind::Restaurant,
+            RecipientKind::Driver,
+        ];
+        let Some(kind) = kinds
+            .into_iter()
+            .find(|kind| kind.symbol() == self.recipient_kind)
+        else {
+            let (id, kind) = (self.notification_id, self.recipient_kind);
+            return Err(ApplyError::permanent(format!(
+                "notification {id}: unknown recipient kind {kind}"
+            )));
+        };
+        let notification = Notification {
+            id: self.notification_id,
+            source_event_id: self.event_id,
+            order_id: self.order_id,
+            order_version: self.order_version,
+            recipient: Recipient {
+                kind,
+                id: self.recipient_id,
+            },
+            template: self.template,
+            route: Route::Webhook {
+                url: self.url,
+                body: self.body,
+            },
+            expires_at: self.expires_at,
+            attempts: self.attempts,
+            step: self.due_at.map_or(Step::InFlight, Step::Wait),
+            trace: Trace::parse(&self.traceparent, None).unwrap_or_else(Trace::root),
+        };
+        Ok(Owned {
+            lane: self.lane,
+            notification,
+        })
+    }
+}
+
+/// New notifications by column.
+#[derive(Default)]
+pub struct Insertions {
+    ids: Vec<Uuid>,
+    geos: Vec<String>,
+    lanes: Vec<String>,
+    order_ids: Vec<Uuid>,
+    order_versions: Vec<i32>,
+    event_ids: Vec<Uuid>,
+    channels: Vec<&'static str>,
+    recipient_kinds: Vec<&'static str>,
+    recipient_ids: Vec<String>,
+    templates: Vec<String>,
+    urls: Vec<Option<String>>,
+    bodies: Vec<Option<String>>,
+    expiries: Vec<DateTime<Utc>>,
+    traceparents: Vec<String>,
+    state: States,
+}
+
+/// What becomes of notifications, by column.
+#[derive(Default)]
+struct States {
+    statuses: Vec<&'static str>,
+    reasons: Vec<Option<&'static str>>,
+    details: Vec<Option<String>>,
+    attempts: Vec<i32>,
+    due: Vec<Option<DateTime<Utc>>>,
+}
+
+impl States {
+    fn push(&mut self, notification: &Notification) {
+        let (status, reason, detail, due) = match &notification.step {
+            Step::Sent => ("sent", None, None, None),
+            Step::Dropped { reason, detail } => {
+                ("dropped", Some(reason.symbol()), detail.clone(), None)
+            }
+            Step::Wait(at) => ("pending", None, None, Some(*at)),
+            Step::Send | Step::InFlight => ("pending", None, None, None),
+        };
+        self.statuses.push(status);
+        self.reasons.push(reason);
+        self.details.push(detail);
+        self.attempts.push(notification.attempts);
+        self.due.push(due);
+    }
+}
+
+impl Insertions {
+    /// As it will be at the end of the cycle, if it turns out to be new.
+    pub fn push(&mut self, geo: &str, lane: &str, notification: &Notification) {
+        let (url, body) = match &notification.route {
+            Route::Log => (None, None),
+            Route::Webhook { url, body } => (Some(url.clone()), Some(body.clone())),
+        };
+        self.ids.push(notification.id);
+        self.geos.push(geo.to_owned());
+        self.lanes.push(lane.to_owned());
+        self.order_ids.push(notification.order_id);
+        self.order_versions.push(notification.order_version);
+        self.event_ids.push(notification.source_event_id);
+        self.channels.push(notification.route.channel().symbol());
+        self.recipient_kinds
+            .push(notification.recipient.kind.symbol());
+        self.recipient_ids.push(notification.recipient.id.clone());
+        self.templates.push(notification.template.clone());
+        self.urls.push(url);
+        self.bodies.push(body);
+        self.expiries.push(notification.expires_at);
+        self.traceparents.push(notification.trace.traceparent());
+        self.state.push(notification);
+    }
+
+    /// Inserts those that are new and returns their ids.
+    pub async fn save(
+        self,
+        now: DateTime<Utc>,
+        tx: &mut PgConnection,
+    ) -> Result<HashSet<Uuid>, ApplyError> {
+        if self.ids.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let new: Vec<Uuid> = sqlx::query_scalar(
+            "INSERT INTO notifications (notification_id, geo, lane, order_id, order_version, event_id, channel,
+                recipient_kind, recipient_id, template, url, body, expires_at, traceparent, status, reason, detail,
+                attempts, due_at, created_at, changed_at)
+             SELECT *, $20::timestamptz, $20::timestamptz FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::uuid[],
+                $5::int[], $6::uuid[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[],
+                $13::timestamptz[], $14::text[], $15::text[], $16::text[], $17::text[], $18::int[], $19::timestamptz[])
+             ON CONFLICT (notification_id) DO NOTHING RETURNING notification_id",
+        )
+        .bind(self.ids)
+        .bind(self.geos)
+        .bind(self.lanes)
+        .bind(self.order_ids)
+        .bind(self.order_versions)
+        .bind(self.event_ids)
+        .bind(self.channels)
+        .bind(self.recipient_kinds)
+        .bind(self.recipient_ids)
+        .bind(self.templates)
+        .bind(self.urls)
+        .bind(self.bodies)
+        .bind(self.expiries)
+        .bind(self.traceparents)
+        .bind(self.state.statuses)
+        .bind(self.state.reasons)
+        .bind(self.state.details)
+        .bind(self.state.attempts)
+        .bind(self.state.due)
+        .bind(now)
+        .fetch_all(tx)
+        .await?;
+        Ok(new.into_iter().collect())
+    }
+}
+
+/// Changes of notifications that wait for a webhook.
+#[derive(Default)]
+pub struct Updates {
+    ids: Vec<Uuid>,
+    state: States,
+}
+
+impl Updates {
+    pub fn push(&mut self, notification: &Notification) {
+        self.ids.push(notification.id);
+        self.state.push(notification);
+    }
+
+    pub async fn save(self, now: DateTime<Utc>, tx: &mut PgConnection) -> Result<(), ApplyError> {
+        if self.ids.is_empty() {
+            return Ok(());
+        }
+        sqlx::query(
+            "UPDATE notifications SET status = c.status, reason = c.reason, detail = c.detail, attempts = c.attempts,
+                due_at = c.due_at, changed_at = $7::timestamptz
+             FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::text[], $5::int[], $6::timestamptz[])
+                AS c (notification_id, status, reason, detail, attempts, due_at)
+             WHERE notifications.notification_id = c.notification_id",
+        )
+        .bind(self.ids)
+        .bind(self.state.statuses)
+        .bind(self.state.reasons)
+        .bind(self.state.details)
+        .bind(self.state.attempts)
+        .bind(self.state.due)
+        .bind(now)
+        .execute(tx)
+        .await?;
+        Ok(())
+    }
+}

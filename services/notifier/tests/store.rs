@@ -1,0 +1,150 @@
+//! Notifications as rows of a real PostgreSQL: new once, every state allowed, what waits for a webhook comes back.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use contracts::notifications::{DropReason, Recipient, RecipientKind};
+use harness::Stack;
+use notifier::MIGRATIONS;
+use notifier::notification::{Notification, Route, Step};
+use notifier::store::{self, Insertions, Updates};
+use runtime::{Lane, LaneId, Trace};
+use sqlx::PgConnection;
+use sqlx::pool::PoolConnection;
+use uuid::Uuid;
+
+const GEO: &str = "berlin-mitte";
+const LANE: &str = "orders.events.berlin-mitte/3";
+
+async fn connection() -> PoolConnection<sqlx::Postgres> {
+    let pool = Stack::from_env()
+        .database()
+        .await
+        .unwrap()
+        .pool()
+        .await
+        .unwrap();
+    MIGRATIONS.run(&pool).await.unwrap();
+    pool.acquire().await.unwrap()
+}
+
+/// PostgreSQL keeps microseconds.
+fn instant() -> DateTime<Utc> {
+    DateTime::from_timestamp_micros(Utc::now().timestamp_micros()).unwrap()
+}
+
+fn webhook() -> Route {
+    Route::Webhook {
+        url: "http://c".into(),
+        body: "{}".into(),
+    }
+}
+
+fn notification(kind: RecipientKind, route: Route, step: Step) -> Notification {
+    Notification {
+        id: Uuid::new_v4(),
+        source_event_id: Uuid::new_v4(),
+        order_id: Uuid::new_v4(),
+        order_version: 3,
+        recipient: Recipient {
+            kind,
+            id: "x-1".into(),
+        },
+        template: "delivered".into(),
+        route,
+        expires_at: instant() + TimeDelta::hours(1),
+        attempts: 1,
+        step,
+        trace: Trace::root(),
+    }
+}
+
+async fn insert(notifications: &[&Notification], db: &mut PgConnection) -> usize {
+    let mut insertions = Insertions::default();
+    notifications
+        .iter()
+        .for_each(|it| insertions.push(GEO, LANE, it));
+    insertions.save(Utc::now(), db).await.unwrap().len()
+}
+
+async fn pending(db: &mut PgConnection) -> Vec<Notification> {
+    let lanes = [Arc::new(Lane {
+        id: LaneId::new(LANE),
+        sources: Vec::new(),
+    })];
+    let owned = store::load_pending(&lanes, db).await.unwrap();
+    owned.into_iter().map(|owned| owned.notification).collect()
+}
+
+#[tokio::test]
+async fn a_notification_is_new_once_within_a_cycle_and_ever_after() {
+    let mut db = connection().await;
+    let one = notification(RecipientKind::Customer, Route::Log, Step::Sent);
+    let two = notification(RecipientKind::Driver, Route::Log, Step::Sent);
+    assert_eq!(insert(&[&one, &one], &mut db).await, 1);
+    assert_eq!(insert(&[&one, &two], &mut db).await, 1);
+    assert_eq!(insert(&[&one, &two], &mut db).await, 0);
+}
+
+#[tokio::test]
+async fn every_state_channel_and_recipient_is_allowed() {
+    let mut db = connection().await;
+    let reasons = [
+        DropReason::Stale,
+        DropReason::NoChannel,
+        DropReason::Refused,
+        DropReason::Exhausted,
+    ];
+    let dropped = reasons.map(|reason| Step::Dropped {
+        reason,
+        detail: Some("why".into()),
+    });
+    let ends: Vec<Step> = dropped.into_iter().chain([Step::Sent]).collect();
+    for kind in [
+        RecipientKind::Customer,
+        RecipientKind::Restaurant,
+        RecipientKind::Driver,
+    ] {
+        for end in &ends {
+            let log = notification(kind, Route::Log, end.clone());
+            let webhook = notification(kind, webhook(), end.clone());
+            assert_eq!(
+                insert(&[&log, &webhook], &mut db).await,
+                2,
+                "{kind:?} {end:?}"
+            );
+        }
+    }
+    for end in ends {
+        let mut waiting = notification(RecipientKind::Customer, webhook(), Step::InFlight);
+        insert(&[&waiting], &mut db).await;
+        waiting.step = end;
+        let mut updates = Updates::default();
+        updates.push(&waiting);
+        updates.save(Utc::now(), &mut db).await.unwrap();
+    }
+    assert_eq!(
+        pending(&mut db).await,
+        [],
+        "what has ended is not taken over"
+    );
+}
+
+#[tokio::test]
+async fn what_waits_for_a_webhook_comes_back_as_it_was_saved() {
+    let mut db = connection().await;
+    let in_flight = notification(RecipientKind::Restaurant, webhook(), Step::InFlight);
+    insert(&[&in_flight], &mut db).await;
+    assert_eq!(pending(&mut db).await, std::slice::from_ref(&in_flight));
+    let waiting = Notification {
+        attempts: 2,
+        step: Step::Wait(instant()),
+        ..in_flight
+    };
+    let mut updates = Updates::default();
+    updates.push(&waiting);
+    updates.save(Utc::now(), &mut db).await.unwrap();
+    assert_eq!(pending(&mut db).await, [waiting]);
+}
