@@ -29,7 +29,7 @@ impl Frame {
     }
 
     /// Metres east and north to degrees.
-    pub fn to_earth(&self, x: f64, y: f64) -> Point {
+    pub fn to_earth(self, x: f64, y: f64) -> Point {
         Point {
             lat: self.lat + y / self.metres_per_degree,
             lon: self.lon + x / (self.metres_per_degree * self.shrink),
@@ -37,7 +37,7 @@ impl Frame {
     }
 
     /// Degrees to metres east and north.
-    pub fn to_plane(&self, point: &Point) -> (f64, f64) {
+    pub fn to_plane(self, point: &Point) -> (f64, f64) {
         let x = (point.lon - self.lon) * self.metres_per_degree * self.shrink;
         (x, (point.lat - self.lat) * self.metres_per_degree)
     }

@@ -23,7 +23,7 @@ enum What {
     Run(RunArguments),
     /// Reads all topics of the geos and checks what has to hold.
     Verify(VerifyArguments),
-    /// Prints the travel model of each geo as the services see it at that speed (JSON).
+    /// Prints the travel model of each geo, in the speeds of life (JSON): what assignment has to be configured with.
     Travel(CityArguments),
 }
 
@@ -178,11 +178,10 @@ async fn look_back(arguments: VerifyArguments) -> anyhow::Result<bool> {
 }
 
 fn travel(arguments: &CityArguments) -> anyhow::Result<bool> {
-    let roads = arguments.plans()?.into_iter().map(|plan| {
-        let mut road = plan.road;
-        road.speed_kmh = road.speed_kmh.map(|kmh| kmh * arguments.speed);
-        (plan.geo.to_string(), road)
-    });
+    let roads = arguments
+        .plans()?
+        .into_iter()
+        .map(|plan| (plan.geo.to_string(), plan.road));
     let roads: std::collections::BTreeMap<String, dispatch::RoadConfig> = roads.collect();
     println!("{}", serde_json::to_string_pretty(&roads)?);
     Ok(true)

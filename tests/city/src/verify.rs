@@ -57,42 +57,69 @@ async fn read_once(wanted: &Wanted) -> anyhow::Result<Report> {
     let mut history = History::new(catalogue);
     for name in &wanted.geos {
         let geo = &catalogue.geo(name).context("--geos")?.name;
-        for stream in catalogue.streams() {
-            read_stream(&broker, &mut schemas, stream, geo, &mut history).await?;
-        }
+        read_geo(&broker, &mut schemas, catalogue, geo, &mut history).await?;
     }
     Ok(history.report(wanted.max_spread))
 }
 
-/// One topic after another, so that only one is held in memory.
-async fn read_stream(
+async fn read_geo(
     broker: &Broker,
     schemas: &mut Schemas,
-    stream: &StreamSpec,
+    catalogue: &Catalogue,
     geo: &Geo,
     history: &mut History,
 ) -> anyhow::Result<()> {
-    let topic = Topic {
-        family: stream.family.clone(),
-        kind: stream.kind.clone(),
-        geo: geo.clone(),
-    };
-    for received in broker
-        .read_all(&[&topic.to_string()], Isolation::Committed)
-        .await?
-    {
-        let content = schemas
-            .decode(received.value.as_deref(), &stream.key)
-            .await?;
-        history.add(&Entry::new(&topic, &received, content));
-    }
-    if stream.dead_letters {
-        for received in broker
-            .read_all(&[&topic.dead_letters()], Isolation::Committed)
-            .await?
-        {
-            history.add_dead_letter(&topic, DeadLetter::of(&received));
+    let wanted: Vec<Source<'_>> = catalogue
+        .streams()
+        .iter()
+        .flat_map(|stream| Source::of(stream, geo))
+        .collect();
+    let names: Vec<&str> = wanted.iter().map(|source| source.name.as_str()).collect();
+    let mut each = broker.read_each(&names, Isolation::Committed);
+    for source in &wanted {
+        let received = each.recv().await.context("the reader ended")??;
+        for received in received {
+            if source.is_dead_letters {
+                history.add_dead_letter(&source.topic, DeadLetter::of(&received));
+            } else {
+                let content = schemas
+                    .decode(received.value.as_deref(), source.key)
+                    .await?;
+                history.add(&Entry::new(&source.topic, &received, content));
+            }
         }
     }
     Ok(())
+}
+
+/// A topic to read: a stream's own, or that of its dead letters.
+struct Source<'a> {
+    name: String,
+    topic: Topic,
+    /// The field that is the key.
+    key: &'a str,
+    is_dead_letters: bool,
+}
+
+impl<'a> Source<'a> {
+    fn of(stream: &'a StreamSpec, geo: &Geo) -> impl Iterator<Item = Source<'a>> + use<'a> {
+        let topic = Topic {
+            family: stream.family.clone(),
+            kind: stream.kind.clone(),
+            geo: geo.clone(),
+        };
+        let kinds = [false, true]
+            .into_iter()
+            .filter(|dead| !dead || stream.dead_letters);
+        kinds.map(move |is_dead_letters| Source {
+            name: if is_dead_letters {
+                topic.dead_letters()
+            } else {
+                topic.to_string()
+            },
+            topic: topic.clone(),
+            key: &stream.key,
+            is_dead_letters,
+        })
+    }
 }

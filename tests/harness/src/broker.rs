@@ -12,6 +12,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Header, Headers, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::{Message, Offset, TopicPartitionList};
+use tokio::sync::mpsc;
 
 /// How long one request to the broker may take before the test fails.
 const REQUEST: Duration = Duration::from_secs(30);
@@ -160,28 +161,41 @@ impl Broker {
         topics: &[&str],
         isolation: Isolation,
     ) -> anyhow::Result<Vec<Received>> {
-        let topics: Vec<String> = topics.iter().map(|topic| (*topic).to_owned()).collect();
-        let broker = self.clone();
-        // Dropping a consumer polls it, which must not happen on a runtime's thread.
-        tokio::task::spawn_blocking(move || broker.read_all_blocking(&topics, isolation)).await?
-    }
-
-    /// Topic after topic: the event that tells the end names a partition, not a topic.
-    fn read_all_blocking(
-        &self,
-        topics: &[String],
-        isolation: Isolation,
-    ) -> anyhow::Result<Vec<Received>> {
-        let consumer = self.reader(isolation)?;
+        let mut each = self.read_each(topics, isolation);
         let mut received = Vec::new();
-        for topic in topics {
-            read_topic(&consumer, topic, &mut received)
-                .with_context(|| format!("reading {topic}"))?;
+        while let Some(topic) = each.recv().await {
+            received.extend(topic?);
         }
         received.sort_by(|a, b| {
             (&a.topic, a.partition, a.offset).cmp(&(&b.topic, b.partition, b.offset))
         });
         Ok(received)
+    }
+
+    /// The same, a topic at a time and in the order given, so that no more than two are held in memory.
+    pub fn read_each(
+        &self,
+        topics: &[&str],
+        isolation: Isolation,
+    ) -> mpsc::Receiver<anyhow::Result<Vec<Received>>> {
+        let topics: Vec<String> = topics.iter().map(|topic| (*topic).to_owned()).collect();
+        let (sender, receiver) = mpsc::channel(1);
+        let broker = self.clone();
+        // Dropping a consumer polls it, which must not happen on a runtime's thread.
+        tokio::task::spawn_blocking(move || {
+            let consumer = match broker.reader(isolation) {
+                Ok(consumer) => consumer,
+                Err(error) => return drop(sender.blocking_send(Err(error))),
+            };
+            for topic in topics {
+                let read =
+                    read_topic(&consumer, &topic).with_context(|| format!("reading {topic}"));
+                if sender.blocking_send(read).is_err() {
+                    return;
+                }
+            }
+        });
+        receiver
     }
 
     fn reader(&self, isolation: Isolation) -> anyhow::Result<BaseConsumer> {
@@ -226,12 +240,9 @@ fn options() -> AdminOptions {
         .request_timeout(Some(REQUEST))
 }
 
-/// Reads one topic from its beginning to its end as of now; a transaction that is still open ends it too.
-fn read_topic(
-    consumer: &BaseConsumer,
-    topic: &str,
-    received: &mut Vec<Received>,
-) -> anyhow::Result<()> {
+/// Reads one topic from its beginning to its end as of now, by partition and offset; a transaction that is still open
+/// ends it too. The event that tells the end names a partition and no topic, hence one topic at a time.
+fn read_topic(consumer: &BaseConsumer, topic: &str) -> anyhow::Result<Vec<Received>> {
     let metadata = consumer.fetch_metadata(Some(topic), REQUEST)?;
     let partitions = metadata
         .topics()
@@ -246,7 +257,7 @@ fn read_topic(
         assignment.add_partition_offset(topic, *partition, Offset::Beginning)?;
     }
     consumer.assign(&assignment)?;
-    let mut moved = Instant::now();
+    let (mut received, mut moved) = (Vec::new(), Instant::now());
     while !open.is_empty() {
         match consumer.poll(Duration::from_millis(100)) {
             None if moved.elapsed() > REQUEST => {
@@ -261,7 +272,8 @@ fn read_topic(
         }
         moved = Instant::now();
     }
-    Ok(())
+    received.sort_by_key(|record: &Received| (record.partition, record.offset));
+    Ok(received)
 }
 
 fn own(message: &BorrowedMessage<'_>) -> Received {

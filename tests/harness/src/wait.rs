@@ -31,7 +31,7 @@ pub async fn wait_for_value<T>(
             start.elapsed() < deadline,
             "waited {deadline:?} in vain for: {what}"
         );
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(PAUSE).await; // waits: between two looks at the condition
     }
 }
 

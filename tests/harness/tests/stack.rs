@@ -1,5 +1,5 @@
 //! The harness on the real stack: topics, records, databases, and faults that real clients run into.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::time::Duration;
 

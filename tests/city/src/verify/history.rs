@@ -154,18 +154,18 @@ impl History {
         report.spread = self.judge_spread(max_spread);
         report.records = self.records;
         report.dead_letters = self.dead_letters.values().sum();
-        let violations = |check: Check| self.findings[&check].violations;
-        report.lost = violations(Check::Ended);
-        report.duplicated = [
+        report.checks = self.findings.into_values().collect();
+        report.lost = report.violations(Check::Ended);
+        let twice = [
             Check::EndedOnce,
             Check::EventOnce,
             Check::StepOnce,
             Check::NotifiedOnce,
-        ]
-        .into_iter()
-        .map(violations)
-        .sum();
-        report.checks = self.findings.into_values().collect();
+        ];
+        report.duplicated = twice
+            .into_iter()
+            .map(|check| report.violations(check))
+            .sum();
         report
     }
 
