@@ -3,8 +3,8 @@
 //! Two halves that share nothing but the topics. The city ([`City`], [`run`]) plays everybody who is not one of the
 //! services, many times faster than life; its decisions are pure and repeat from a seed. The verification ([`verify`])
 //! is an outside consumer: it reads everything back, decodes it by the registry's schemas alone, and says what does
-//! not hold. Costs: a city of 10,000 orders an hour takes a few percent of one core; verification holds some hundred
-//! bytes per record.
+//! not hold. Costs: a wall-clock second and a half to verify the 22 topics of a geo with few records; an id per record
+//! and a little per order is held in memory.
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
 
 mod city;

@@ -2,7 +2,7 @@
 //!
 //! Guarantees: every test gets topics and a database of its own, so tests run side by side; nothing pauses except
 //! [`wait_for`], which always has a deadline and says what it waited for; every fault counts how often it happened, so
-//! that a test can first assert that it did. Costs: a database takes some 50 ms to create, a topic some 20 ms.
+//! that a test can first assert that it did. Costs: some 100 ms per topic that is created, its leaders waited for.
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
 
 mod broker;
