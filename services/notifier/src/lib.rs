@@ -8,6 +8,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
 
 pub mod config;
+mod facts;
 pub mod notification;
 pub mod occurrence;
 mod processor;

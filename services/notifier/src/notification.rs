@@ -142,8 +142,12 @@ impl Notification {
 
     /// The time of one that waits has come.
     pub fn due(&mut self, now: DateTime<Utc>) {
-        if matches!(self.step, Step::Wait(at) if at <= now) {
-            self.step = Step::Send;
+        match self.step {
+            Step::Wait(at) if at > now => {}
+            // The process was down for longer than the message is worth.
+            Step::Wait(_) if self.expires_at <= now => self.step = stale(),
+            Step::Wait(_) => self.step = Step::Send,
+            Step::Send | Step::InFlight | Step::Sent | Step::Dropped { .. } => {}
         }
     }
 
@@ -349,6 +353,16 @@ mod tests {
             }
         );
         assert_eq!(it.attempts as usize, pauses.len() + 1);
+    }
+
+    #[test]
+    fn a_webhook_whose_time_came_too_late_is_not_called() {
+        let now = Utc::now();
+        let mut it = planned(now, Some("http://c"), &rule(Side::Customer, Via::Webhook)).unwrap();
+        it.step = Step::InFlight;
+        it.answered(Delivery::Failed("timeout".into()), &policy(), now);
+        it.due(it.expires_at);
+        assert_eq!(it.step, stale());
     }
 
     #[test]

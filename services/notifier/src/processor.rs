@@ -9,7 +9,6 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use contracts::notifications::{NotificationDropped, NotificationSent};
 use contracts::streams::{DriverAssignmentEvent, NotificationsEvent, OrdersEvent};
 use contracts::{Codec, Geo, Record, Topic};
 use runtime::{
@@ -19,6 +18,7 @@ use runtime::{
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use crate::facts;
 use crate::notification::{Delivery, Notification, RetryPolicy, Route, Step};
 use crate::occurrence::Occurrence;
 use crate::rule::Rules;
@@ -313,10 +313,10 @@ impl Notifier {
             Step::Sent => self.publish(
                 lane,
                 notification,
-                &sent(notification, lane.state.geo.as_str(), now),
+                &facts::sent(notification, lane.state.geo.as_str(), now),
             )?,
             Step::Dropped { reason, detail } => {
-                let record = dropped(
+                let record = facts::dropped(
                     notification,
                     lane.state.geo.as_str(),
                     now,
@@ -378,49 +378,5 @@ fn post(notification: &Notification) -> Option<Post> {
             body: body.clone(),
             traceparent: notification.trace.traceparent(),
         }),
-    }
-}
-
-/// Derived like the notification's own id, from which it follows: there is one end of each.
-fn end_id(notification: &Notification, record: &str) -> Uuid {
-    Uuid::new_v5(&notification.id, record.as_bytes())
-}
-
-fn sent(notification: &Notification, geo: &str, now: DateTime<Utc>) -> NotificationSent {
-    NotificationSent {
-        event_id: end_id(notification, NotificationSent::NAME),
-        occurred_at: now,
-        geo: geo.to_owned(),
-        order_id: notification.order_id,
-        order_version: notification.order_version,
-        notification_id: notification.id,
-        source_event_id: notification.source_event_id,
-        channel: notification.route.channel(),
-        recipient: notification.recipient.clone(),
-        template: notification.template.clone(),
-        attempts: notification.attempts,
-    }
-}
-
-fn dropped(
-    notification: &Notification,
-    geo: &str,
-    now: DateTime<Utc>,
-    reason: contracts::notifications::DropReason,
-    detail: Option<String>,
-) -> NotificationDropped {
-    NotificationDropped {
-        event_id: end_id(notification, NotificationDropped::NAME),
-        occurred_at: now,
-        geo: geo.to_owned(),
-        order_id: notification.order_id,
-        order_version: notification.order_version,
-        notification_id: notification.id,
-        source_event_id: notification.source_event_id,
-        channel: notification.route.channel(),
-        recipient: notification.recipient.clone(),
-        template: notification.template.clone(),
-        reason,
-        detail,
     }
 }

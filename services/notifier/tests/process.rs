@@ -239,7 +239,7 @@ fn ends(events: &[(harness::Received, NotificationsEvent)]) -> Ends {
 
 #[tokio::test]
 async fn each_message_is_sent_once_to_whom_the_table_says() {
-    let ground = ground("wellington-te-aro").await;
+    let ground = ground("milano-duomo").await;
     let (address, posts) = receiver().await;
     let restaurant = format!("http://{address}/kitchen/{}", Uuid::new_v4());
     let order = Order::new(&ground, None, Some(restaurant));
@@ -290,7 +290,7 @@ async fn each_message_is_sent_once_to_whom_the_table_says() {
 
 #[tokio::test]
 async fn a_webhook_that_fails_is_tried_again_with_the_same_id_and_one_that_refuses_is_not() {
-    let ground = ground("sydney-cbd").await;
+    let ground = ground("athina-plaka").await;
     let (address, posts) = receiver().await;
     let at = |kind: &str| Some(format!("http://{address}/{kind}/{}", Uuid::new_v4()));
     let flaky = Order::new(&ground, at("flaky"), None);
@@ -343,7 +343,7 @@ async fn a_webhook_that_fails_is_tried_again_with_the_same_id_and_one_that_refus
 
 #[tokio::test]
 async fn a_kill_loses_no_message_and_ends_none_twice() {
-    let ground = ground("toronto-downtown").await;
+    let ground = ground("lisboa-baixa").await;
     let (address, posts) = receiver().await;
     let orders: Vec<Order> = (0..200)
         .map(|number| {

@@ -120,7 +120,7 @@ fn ledger(books: &Books, order_id: Uuid) -> (i64, i64) {
 
 #[tokio::test]
 async fn money_moves_once_through_a_bad_gateway_and_a_kill() {
-    let ground = ground("wellington-te-aro").await;
+    let ground = ground("stockholm-sodermalm").await;
     let rough = Behaviour {
         latency_min_ms: 5,
         latency_max_ms: 50,
@@ -199,7 +199,7 @@ async fn money_moves_once_through_a_bad_gateway_and_a_kill() {
         .filter(|id| mock.requests(&format!("capture:{id}:1")) > 1)
         .count();
     assert!(
-        retried > 10,
+        retried > 5,
         "the gateway has behaved badly: {retried} captures were repeated"
     );
     let mut outcomes = HashMap::<_, usize>::new();
@@ -253,7 +253,7 @@ async fn money_moves_once_through_a_bad_gateway_and_a_kill() {
 
 #[tokio::test]
 async fn what_makes_no_sense_becomes_a_dead_letter_and_the_next_order_is_charged() {
-    let ground = ground("sydney-cbd").await;
+    let ground = ground("wien-innere-stadt").await;
     let mock = Gateway::local(Behaviour::instant(), 1).await.unwrap();
     let _running = ground.start(PAYMENTS, &[("PAYMENTS__GATEWAY_URL", &mock.url())]);
     let (nothing, elsewhere, good) = (Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4());
