@@ -153,7 +153,7 @@ fn spawn(stack: &Stack, geo: &Geo, database: &str, group: &str) -> Child {
         .env("SWIFT_EATS__POSTGRES__URL", database)
         .env("SWIFT_EATS__CATALOGUE__GEOS", format!("[\"{geo}\"]"))
         .env("SWIFT_EATS__RUNTIME__GROUP", group)
-        .env("SWIFT_EATS__RUNTIME__INSTANCE", "0")
+        .env("SWIFT_EATS__RUNTIME__INSTANCE", group)
         .stdout(Stdio::null())
         .spawn()
         .unwrap()

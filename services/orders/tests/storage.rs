@@ -12,7 +12,7 @@ use orders::working_set::{Early, WorkingSet};
 use orders::{MIGRATIONS, early_store};
 use runtime::ApplyError;
 use sample::{
-    Kitchen, LANE, assigned, at, cancel, captured, delivered, fact, food_ready, kitchen_rejects,
+    Bench, LANE, assigned, at, cancel, captured, delivered, fact, food_ready, kitchen_rejects,
     picked_up, placed, ready_in,
 };
 use sqlx::{PgConnection, PgPool, Row};
@@ -53,9 +53,9 @@ async fn load_early(ids: &[Uuid], pool: &PgPool) -> Vec<Early> {
 
 /// An order in a given state, whatever way led there.
 fn in_state(id: u128, state: State) -> Order {
-    let mut kitchen = Kitchen::new();
-    kitchen.order(Uuid::from_u128(id), []);
-    let order = kitchen.set.order(Uuid::from_u128(id)).unwrap().clone();
+    let mut bench = Bench::new();
+    bench.order(Uuid::from_u128(id), []);
+    let order = bench.set.order(Uuid::from_u128(id)).unwrap().clone();
     Order {
         state,
         driver_id: Some("d-1".into()),
@@ -72,9 +72,9 @@ async fn insert(order: Order, pool: &PgPool) -> Result<(), StoreError> {
 #[tokio::test]
 async fn an_order_comes_back_as_it_was_saved_after_each_of_its_steps() {
     let pool = database().await;
-    let mut kitchen = Kitchen::new();
-    kitchen.place(placed(ID));
-    save(&kitchen.set, &pool).await.unwrap();
+    let mut bench = Bench::new();
+    bench.place(placed(ID));
+    save(&bench.set, &pool).await.unwrap();
     let story = [
         ready_in(1_500),
         captured(),
@@ -93,7 +93,7 @@ async fn an_order_comes_back_as_it_was_saved_after_each_of_its_steps() {
     ];
     for (second, said) in story.into_iter().enumerate() {
         let before = load(&[ID], &pool).await;
-        let mut next = Kitchen::with(WorkingSet::new(before, vec![]));
+        let mut next = Bench::with(WorkingSet::new(before, vec![]));
         let verdict = next.hear(fact(ID, 10 + second as i64, said));
         assert_eq!(verdict, runtime::Verdict::Done);
         save(&next.set, &pool).await.unwrap();
@@ -120,12 +120,12 @@ async fn an_invalid_order_is_stored_whatever_is_wrong_with_it() {
     order.payment_method = "\0".into();
     order.placed_at = chrono::DateTime::<chrono::Utc>::MIN_UTC;
     order.ready_at = chrono::DateTime::<chrono::Utc>::MAX_UTC;
-    let mut kitchen = Kitchen::new();
-    kitchen.place(order);
-    save(&kitchen.set, &pool).await.unwrap();
+    let mut bench = Bench::new();
+    bench.place(order);
+    save(&bench.set, &pool).await.unwrap();
     let stored = load(&[ID], &pool).await;
     assert_eq!(stored[0].state.status, Status::Rejected);
-    assert_eq!(stored, [kitchen.set.order(ID).unwrap().clone()]);
+    assert_eq!(stored, [bench.set.order(ID).unwrap().clone()]);
     let reason: String = sqlx::query_scalar("SELECT reason FROM order_transitions")
         .fetch_one(&pool)
         .await
@@ -216,9 +216,9 @@ async fn what_must_never_be_is_refused() {
 #[tokio::test]
 async fn the_audit_says_who_moved_an_order_when_and_by_which_event() {
     let pool = database().await;
-    let mut kitchen = Kitchen::new();
-    kitchen.order(ID, [captured(), cancel()]);
-    save(&kitchen.set, &pool).await.unwrap();
+    let mut bench = Bench::new();
+    bench.order(ID, [captured(), cancel()]);
+    save(&bench.set, &pool).await.unwrap();
     let rows = sqlx::query(
         "SELECT version, event, event_id, actor, from_status, to_status, payment, reason, occurred_at, recorded_at \
          FROM order_transitions WHERE geo = $1 AND order_id = $2 ORDER BY version",
@@ -265,18 +265,18 @@ async fn the_audit_says_who_moved_an_order_when_and_by_which_event() {
 #[tokio::test]
 async fn an_order_that_another_instance_placed_first_fails_the_cycle_as_transient() {
     let pool = database().await;
-    let mut kitchen = Kitchen::new();
-    kitchen.order(ID, [captured()]);
-    let mut late = Kitchen::new();
+    let mut bench = Bench::new();
+    bench.order(ID, [captured()]);
+    let mut late = Bench::new();
     late.place(placed(ID));
-    save(&kitchen.set, &pool).await.unwrap();
+    save(&bench.set, &pool).await.unwrap();
     let error = save(&late.set, &pool).await.unwrap_err();
     assert!(matches!(ApplyError::from(error), ApplyError::Transient(_)));
     assert_eq!(
         load(&[ID], &pool).await,
-        [kitchen.set.order(ID).unwrap().clone()]
+        [bench.set.order(ID).unwrap().clone()]
     );
-    let mut again = Kitchen::with(WorkingSet::new(load(&[ID], &pool).await, vec![]));
+    let mut again = Bench::with(WorkingSet::new(load(&[ID], &pool).await, vec![]));
     assert_eq!(again.place(placed(ID)), runtime::Verdict::Skip("duplicate"));
 }
 
@@ -298,17 +298,17 @@ async fn orders_are_locked_while_a_cycle_works_on_them() {
 #[tokio::test]
 async fn a_set_of_orders_is_inserted_and_updated_by_one_statement_each() {
     let pool = database().await;
-    let mut kitchen = Kitchen::new();
+    let mut bench = Bench::new();
     let ids: Vec<Uuid> = (0..300).map(Uuid::from_u128).collect();
     for id in &ids {
-        kitchen.place(placed(*id));
+        bench.place(placed(*id));
     }
     let mut tx = pool.begin().await.unwrap();
-    store::save(&kitchen.set, at(5), &mut tx).await.unwrap();
+    store::save(&bench.set, at(5), &mut tx).await.unwrap();
     // Commands count from 0 within a transaction: the insert of orders, then that of the audit.
     assert_eq!(commands(&mut tx).await, (0, 1));
     tx.commit().await.unwrap();
-    let mut next = Kitchen::with(WorkingSet::new(load(&ids, &pool).await, vec![]));
+    let mut next = Bench::with(WorkingSet::new(load(&ids, &pool).await, vec![]));
     for id in &ids {
         assert_eq!(next.hear(fact(*id, 1, captured())), runtime::Verdict::Done);
     }
@@ -371,7 +371,7 @@ async fn searches_to_be_repeated_are_found_by_the_lane_of_their_partition() {
 #[tokio::test]
 async fn what_was_heard_early_survives_and_is_gone_once_applied() {
     let pool = database().await;
-    let mut kitchen = Kitchen::new();
+    let mut bench = Bench::new();
     let said = [
         ready_in(1_500),
         food_ready(1_450),
@@ -379,10 +379,10 @@ async fn what_was_heard_early_survives_and_is_gone_once_applied() {
         kitchen_rejects("r-1"),
     ];
     for (second, said) in said.into_iter().enumerate() {
-        kitchen.hear(fact(ID, second as i64, said));
+        bench.hear(fact(ID, second as i64, said));
     }
-    let kept: Vec<Early> = kitchen.set.newly_kept().into_iter().cloned().collect();
-    save(&kitchen.set, &pool).await.unwrap();
+    let kept: Vec<Early> = bench.set.newly_kept().into_iter().cloned().collect();
+    save(&bench.set, &pool).await.unwrap();
     let stored = load_early(&[ID], &pool).await;
     assert!(stored.iter().all(|early| early.id.is_some()));
     let without_id: Vec<Early> = stored
@@ -397,7 +397,7 @@ async fn what_was_heard_early_survives_and_is_gone_once_applied() {
         .unwrap();
     assert_eq!(waiting, [(LANE.to_owned(), ID)]);
     drop(tx);
-    let mut next = Kitchen::with(WorkingSet::new(vec![], stored));
+    let mut next = Bench::with(WorkingSet::new(vec![], stored));
     next.place(placed(ID));
     save(&next.set, &pool).await.unwrap();
     assert_eq!(load(&[ID], &pool).await[0].state.status, Status::Cancelled);
@@ -411,10 +411,10 @@ async fn what_was_heard_early_survives_and_is_gone_once_applied() {
 #[tokio::test]
 async fn what_is_given_up_stays_for_a_person_and_is_not_loaded_again() {
     let pool = database().await;
-    let mut kitchen = Kitchen::new();
-    kitchen.hear(fact(ID, 1, kitchen_rejects("r-2")));
-    save(&kitchen.set, &pool).await.unwrap();
-    let mut next = Kitchen::with(WorkingSet::new(vec![], load_early(&[ID], &pool).await));
+    let mut bench = Bench::new();
+    bench.hear(fact(ID, 1, kitchen_rejects("r-2")));
+    save(&bench.set, &pool).await.unwrap();
+    let mut next = Bench::with(WorkingSet::new(vec![], load_early(&[ID], &pool).await));
     next.place(placed(ID));
     save(&next.set, &pool).await.unwrap();
     assert_eq!(load_early(&[ID], &pool).await, []);

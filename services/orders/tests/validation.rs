@@ -9,7 +9,7 @@ use contracts::orders::{OrderPlaced, RejectionReason};
 use contracts::streams::OrdersEvent;
 use lifecycle::Status;
 use orders::emission::Body;
-use sample::{Kitchen, at, placed};
+use sample::{Bench, at, placed};
 use uuid::Uuid;
 
 /// What an order placed like this is rejected for; empty when it is accepted.
@@ -17,16 +17,16 @@ fn reasons(change: impl FnOnce(&mut OrderPlaced)) -> Vec<RejectionReason> {
     let id = Uuid::from_u128(1);
     let mut order = placed(id);
     change(&mut order);
-    let mut kitchen = Kitchen::new();
-    kitchen.place(order);
-    let status = kitchen.set.order(id).unwrap().state.status;
+    let mut bench = Bench::new();
+    bench.place(order);
+    let status = bench.set.order(id).unwrap().state.status;
     let Some(Body::Orders(OrdersEvent::OrderRejected(rejected))) =
-        kitchen.sent.first().map(|e| &e.body)
+        bench.sent.first().map(|e| &e.body)
     else {
         assert_eq!(status, Status::PaymentPending);
         return Vec::new();
     };
-    assert_eq!((kitchen.sent.len(), status), (1, Status::Rejected));
+    assert_eq!((bench.sent.len(), status), (1, Status::Rejected));
     rejected.reasons.clone()
 }
 

@@ -150,7 +150,7 @@ pub fn food_ready(seconds: i64) -> Said {
 }
 
 /// A processor without broker and database: one set that lives as long as it does.
-pub struct Kitchen {
+pub struct Bench {
     pub set: WorkingSet,
     pub dealer: RoundRobin,
     pub policy: Policy,
@@ -161,7 +161,7 @@ pub struct Kitchen {
     pub timers: Vec<(orders::decide::Timer, DateTime<Utc>)>,
 }
 
-impl Kitchen {
+impl Bench {
     pub fn new() -> Self {
         Self::with(WorkingSet::default())
     }
