@@ -217,6 +217,7 @@ impl GeoRules {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use contracts::Catalogue;
 

@@ -15,6 +15,7 @@ pub mod facts;
 mod metric;
 pub mod order;
 pub mod processor;
+pub mod replay;
 pub mod store;
 pub mod units;
 

@@ -27,7 +27,6 @@ pub struct LaneMetrics {
     due_to_assigned: Histogram,
     /// From the instant at which it could be decided (due, and the driver free) to the decision: the promise of 100 ms.
     decision_delay: Histogram,
-    slack: Histogram,
     /// The scheduler's counters as last exported.
     audit: Audit,
 }
@@ -41,8 +40,7 @@ impl LaneMetrics {
             free: gauge!("assignment_drivers", "geo" => geo.clone(), "status" => "free"),
             busy: gauge!("assignment_drivers", "geo" => geo.clone(), "status" => "busy"),
             due_to_assigned: histogram!("assignment_due_to_assigned_seconds", "geo" => geo.clone()),
-            decision_delay: histogram!("assignment_decision_delay_seconds", "geo" => geo.clone()),
-            slack: histogram!("assignment_slack_seconds", "geo" => geo),
+            decision_delay: histogram!("assignment_decision_delay_seconds", "geo" => geo),
             audit: Audit::default(),
         }
     }
@@ -52,7 +50,6 @@ impl LaneMetrics {
         self.due_to_assigned.record(since(decision.due_at));
         self.decision_delay
             .record(since(decision.due_at.max(decision.driver_free_since)));
-        self.slack.record(decision.slack_s);
     }
 
     pub fn sizes(&self, gauges: Gauges) {

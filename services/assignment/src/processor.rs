@@ -7,9 +7,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use contracts::driver_assignment::{DispatchTick, SourcePosition};
 use contracts::streams::{DriverAssignmentEvent, DriverLocation};
-use contracts::{Codec, EncodeError, Geo, Message as _, tick_id};
+use contracts::{Codec, EncodeError, Geo, Message as _};
 use dispatch::{At, OrderId};
 use runtime::{
     ApplyError, Cycle, DecodeError, Effects, Lane, LaneCycle, Loaded, Message, Observed, Processor,
@@ -23,6 +22,7 @@ use crate::config::GeoRules;
 use crate::event::Event;
 use crate::facts::Fact;
 use crate::metric::LaneMetrics;
+use crate::replay::dispatch_tick;
 use crate::store;
 use crate::units;
 
@@ -348,7 +348,14 @@ impl Assignment {
                     lane.state.metrics.decided(decision);
                 }
             }
-            let record = dispatch_tick(&geo_lane, lane, &ticked, now);
+            let record = dispatch_tick(
+                &geo_lane.geo,
+                &geo_lane.rules,
+                lane.lane,
+                &lane.positions,
+                &ticked,
+                now,
+            );
             let (topic, key) = (&geo_lane.ticks, geo_lane.geo.as_str());
             binding::publish(
                 &self.codec,
@@ -394,48 +401,5 @@ impl Assignment {
             DriverAssignmentEvent::PickupConfirmed(record) => publish!(record),
             DriverAssignmentEvent::DeliveryConfirmed(record) => publish!(record),
         }
-    }
-}
-
-/// What replay needs to decide the same again.
-fn dispatch_tick(
-    geo_lane: &GeoLane,
-    lane: &LaneCycle<'_, Assignment>,
-    ticked: &Ticked,
-    now: DateTime<Utc>,
-) -> DispatchTick {
-    let tick = &ticked.tick;
-    let ticked_at = units::instant(tick.at);
-    let count = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
-    let positions = lane
-        .lane
-        .sources
-        .iter()
-        .zip(&lane.positions)
-        .map(|(source, offset)| SourcePosition {
-            topic: source.source.topic.to_string(),
-            partition: source.partition,
-            offset: *offset,
-        });
-    let mut parameters = geo_lane.rules.parameters.clone();
-    if !ticked.refused.is_empty() {
-        // Not an input of this geo: a replay has to be told that these decisions were taken back.
-        let refused: Vec<String> = ticked.refused.iter().map(OrderId::to_string).collect();
-        parameters.insert("refused".to_owned(), refused.join(","));
-    }
-    DispatchTick {
-        event_id: tick_id(&geo_lane.geo, ticked_at),
-        occurred_at: now,
-        geo: geo_lane.geo.to_string(),
-        ticked_at,
-        policy_name: tick.policy.name.to_owned(),
-        policy_version: tick.policy.version.to_string(),
-        parameters,
-        positions: positions.collect(),
-        pending: count(ticked.pending_before),
-        due: count(tick.due),
-        free_drivers: count(ticked.candidates),
-        matched: count(tick.matched),
-        cost: tick.cost,
     }
 }

@@ -1,83 +1,21 @@
 //! What the book makes of each kind of event, one story at a time.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod fixture;
 
 use std::collections::BTreeSet;
 
-use assignment::book::{Book, Changes, RequestRow, Ticked};
+use assignment::book::{RequestRow, Ticked};
 use assignment::decide::Word;
 use assignment::event::Event;
-use chrono::{DateTime, Utc};
-use contracts::driver_assignment::{DriverAssigned, FailureReason, ReleaseReason};
+use contracts::driver_assignment::{FailureReason, ReleaseReason};
 use contracts::streams::DriverAssignmentEvent as Fact;
 use contracts::{Message as _, event_id};
 use dispatch::DriverId;
-use fixture::{
-    GEO, PARTITION, cancelled, empty_book, food_ready, kitchen_rejected, offline, online, order,
-    order_id, origin, ping, prep_changed, requested, says, second, trace,
-};
+use fixture::lane::{Lane, assigned};
+use fixture::{GEO, cancelled, online, order, order_id, ping, requested, says, second};
 use runtime::Verdict;
-
-/// A book whose tables take everything.
-struct Lane(Book);
-
-impl Lane {
-    fn new() -> Self {
-        Self(empty_book())
-    }
-
-    fn hear(&mut self, event: &Event, now: DateTime<Utc>) -> Verdict {
-        self.0.apply(event, origin(&trace()), now)
-    }
-
-    /// A cycle with these events, all of which must count, and a tick.
-    fn cycle(&mut self, now: DateTime<Utc>, events: &[Event]) -> Vec<Fact> {
-        for event in events {
-            assert_eq!(self.hear(event, now), Verdict::Done, "{event:?}");
-        }
-        self.0.tick(now);
-        self.0.conclude(BTreeSet::new(), now);
-        let facts = self.0.take_facts();
-        self.store();
-        for fact in &facts {
-            assert_eq!(
-                (fact.partition, &*fact.traceparent),
-                (PARTITION, &*trace().traceparent())
-            );
-        }
-        facts.into_iter().map(|fact| fact.record).collect()
-    }
-
-    fn store(&mut self) -> Changes {
-        self.0.take_ended();
-        self.0.take_changes()
-    }
-
-    /// A lane in which ada was just assigned order 1, at second 0; bob is twice as far.
-    fn assigned() -> Self {
-        let mut lane = Self::new();
-        let facts = lane.cycle(
-            second(0),
-            &[
-                online("ada", second(0), 10),
-                online("bob", second(0), -20),
-                requested(1, 3, second(0), 60),
-            ],
-        );
-        assert!(
-            matches!(&facts[..], [Fact::DriverAssigned(assigned)] if assigned.driver_id == "ada"),
-            "{facts:?}"
-        );
-        lane
-    }
-}
-
-fn assigned(facts: &[Fact]) -> &DriverAssigned {
-    match facts {
-        [.., Fact::DriverAssigned(assigned)] => assigned,
-        other => panic!("no assignment in {other:?}"),
-    }
-}
 
 #[test]
 fn a_request_waits_until_its_slack_is_within_tolerance() {
@@ -350,117 +288,6 @@ fn a_request_while_a_driver_is_on_his_way_changes_nothing() {
     assert_eq!(
         lane.hear(&requested(1, 3, second(1), 60), second(1)),
         Verdict::Skip("stale_version")
-    );
-}
-
-#[test]
-fn the_kitchen_moves_the_instant_at_which_an_order_is_due() {
-    let mut lane = Lane::new();
-    lane.cycle(
-        second(0),
-        &[
-            online("ada", second(0), 10),
-            requested(1, 1, second(0), 1000),
-        ],
-    );
-    // Said later counts, whatever arrives first.
-    assert_eq!(
-        lane.cycle(second(20), &[prep_changed(1, second(18), second(900))]),
-        []
-    );
-    assert_eq!(
-        lane.hear(&prep_changed(1, second(15), second(60)), second(20)),
-        Verdict::Skip("overtaken")
-    );
-    let facts = lane.cycle(second(25), &[food_ready(1, second(25))]);
-    assert_eq!(assigned(&facts).driver_id, "ada");
-    assert_eq!(
-        lane.hear(&kitchen_rejected(1, second(26)), second(26)),
-        Verdict::Skip("concerns_orders")
-    );
-}
-
-#[test]
-fn what_the_kitchen_said_before_the_request_came_is_remembered() {
-    let mut lane = Lane::new();
-    lane.cycle(second(0), &[online("ada", second(0), 10)]);
-    assert_eq!(
-        lane.hear(&prep_changed(1, second(1), second(500)), second(1)),
-        Verdict::Done
-    );
-    assert_eq!(
-        lane.hear(&food_ready(1, second(2)), second(2)),
-        Verdict::Done
-    );
-    assert_eq!(
-        lane.hear(&prep_changed(1, second(1), second(700)), second(2)),
-        Verdict::Skip("overtaken")
-    );
-    let facts = lane.cycle(second(3), &[requested(1, 1, second(3), 1000)]);
-    assert_eq!(assigned(&facts).slack_s, -69);
-}
-
-#[test]
-fn a_driver_who_goes_off_duty_is_replaced_before_the_pickup_and_kept_after_it() {
-    let mut lane = Lane::assigned();
-    let facts = lane.cycle(second(5), &[offline("ada", second(5))]);
-    let [
-        Fact::AssignmentReleased(released),
-        Fact::DriverAssigned(next),
-    ] = &facts[..]
-    else {
-        panic!("{facts:?}")
-    };
-    assert_eq!(
-        (released.reason, next.driver_id.as_str()),
-        (ReleaseReason::DriverOffline, "bob")
-    );
-    lane.cycle(second(6), &[says("bob", 1, Word::PickedUp, second(6))]);
-    assert_eq!(lane.cycle(second(7), &[offline("bob", second(7))]), []);
-    assert_eq!(lane.0.drivers()[&DriverId::new("bob")].status(), "busy");
-    let facts = lane.cycle(second(8), &[says("bob", 1, Word::Dropped, second(8))]);
-    assert!(
-        matches!(&facts[..], [Fact::DeliveryConfirmed(_)]),
-        "{facts:?}"
-    );
-    assert_eq!(lane.0.drivers()[&DriverId::new("bob")].status(), "offline");
-}
-
-#[test]
-fn duty_is_ordered_by_the_drivers_own_clock() {
-    let mut lane = Lane::new();
-    assert_eq!(
-        lane.hear(&offline("ada", second(0)), second(0)),
-        Verdict::Skip("unknown_driver")
-    );
-    lane.cycle(second(10), &[online("ada", second(10), 0)]);
-    assert_eq!(
-        lane.hear(&offline("ada", second(9)), second(11)),
-        Verdict::Skip("overtaken")
-    );
-    lane.cycle(second(12), &[offline("ada", second(12))]);
-    assert_eq!(
-        lane.hear(&online("ada", second(11), 0), second(13)),
-        Verdict::Skip("overtaken")
-    );
-    assert_eq!(lane.0.drivers()[&DriverId::new("ada")].status(), "offline");
-}
-
-#[test]
-fn a_clock_that_runs_ahead_counts_no_further_than_the_log() {
-    let mut lane = Lane::new();
-    let trace = trace();
-    let mut arrives = origin(&trace);
-    arrives.timestamp_ms = second(0).timestamp_millis();
-    assert_eq!(
-        lane.0
-            .apply(&online("ada", second(3600), 0), arrives, second(0)),
-        Verdict::Done
-    );
-    arrives.timestamp_ms = second(1).timestamp_millis();
-    assert_eq!(
-        lane.0.apply(&offline("ada", second(1)), arrives, second(1)),
-        Verdict::Done
     );
 }
 

@@ -1,5 +1,7 @@
 //! Any sequence of events keeps the promises: one active order per driver, one active driver per order, facts once and in order.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod fixture;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
