@@ -181,9 +181,12 @@ impl<P: Processor> Engine<P> {
         let stopping = *stop.borrow();
         let input = tokio::select! {
             biased;
-            ownership = self.parts.ownership.recv() => {
-                Input::Ownership(ownership.ok_or(EngineError::ThreadEnded("membership"))?)
-            }
+            ownership = self.parts.ownership.recv() => match ownership {
+                Some(ownership) => Input::Ownership(ownership),
+                // It has left the group, as it was told to.
+                None if stopping => return Ok(()),
+                None => return Err(EngineError::ThreadEnded("membership")),
+            },
             Some(read) = self.committed_reads.recv() => Input::Committed(read),
             Some(answer) = self.calls.next() => Input::Answer(answer),
             read = self.parts.reads.recv(), if room => Input::Read(read.ok_or(EngineError::ThreadEnded("reader"))?),
