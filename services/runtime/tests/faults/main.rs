@@ -8,5 +8,10 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod crash;
+mod outage;
+mod poison;
+mod rebalance;
+mod stale_owner;
 mod toy;
+mod trace;
 mod world;

@@ -1,0 +1,159 @@
+//! Messages that can never be applied: each becomes one dead letter, byte for byte, and the messages behind it go on.
+
+use std::collections::BTreeMap;
+
+use harness::Received;
+
+use crate::world::{Command, World};
+
+const UNREADABLE: &[u8] = b"\xff\xfe\x00 not text";
+
+/// A poisonous message and what its dead letter must say.
+struct Poison {
+    command: Command,
+    kind: &'static str,
+    stage: &'static str,
+    message: &'static str,
+}
+
+fn poison(
+    key: &str,
+    value: &[u8],
+    kind: &'static str,
+    stage: &'static str,
+    message: &'static str,
+) -> Poison {
+    let command = Command::new(1, key, value)
+        .header("own", &b"\x00\xffbytes"[..])
+        .header("own", &b"twice"[..]);
+    Poison {
+        command,
+        kind,
+        stage,
+        message,
+    }
+}
+
+fn poisons() -> [Poison; 3] {
+    [
+        poison(
+            "rejected",
+            b"reject",
+            "asked_for",
+            "apply",
+            "key = rejected",
+        ),
+        poison("unreadable", UNREADABLE, "unreadable", "decode", "value = "),
+        poison(
+            "broken",
+            b"break",
+            "unprocessable",
+            "apply",
+            "division by zero",
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn poison_in_the_middle_and_at_the_end_is_buried_once_and_the_position_moves_on() {
+    let world = World::new("poison", 3).await;
+    world.feed(30).await;
+    let mut expected = Vec::new();
+    // In the middle of partition 1, and each of them as the last message while the toy is at rest.
+    for poison in poisons() {
+        let offsets = world.send([poison.command.clone()]).await;
+        expected.push((offsets[0], poison));
+        world.feed(30).await;
+    }
+    let toy = world.toy("a").start();
+    world.settle().await;
+    for poison in poisons() {
+        let offsets = world.send([poison.command.clone()]).await;
+        expected.push((offsets[0], poison));
+        world.settle().await;
+    }
+    let letters = world.read(&world.dead_letters).await;
+    let originals: BTreeMap<i64, Received> = world
+        .read(&world.input)
+        .await
+        .into_iter()
+        .filter(|record| record.partition == 1)
+        .map(|record| (record.offset, record))
+        .collect();
+    assert_eq!(letters.len(), expected.len());
+    for (offset, poison) in &expected {
+        let letter = letters
+            .iter()
+            .find(|letter| letter.header("dlq.original.offset") == Some(&offset.to_string()));
+        is_buried(&world, poison, &originals[offset], letter.unwrap());
+    }
+    toy.has_violated_nothing().await;
+}
+
+/// Key, value and headers as they were, and every header of the letter itself true.
+fn is_buried(world: &World, poison: &Poison, original: &Received, letter: &Received) {
+    assert_eq!(
+        (&letter.key, &letter.value),
+        (&original.key, &original.value)
+    );
+    let (own, added): (Vec<_>, Vec<_>) = letter
+        .headers
+        .iter()
+        .cloned()
+        .partition(|(name, _)| !name.starts_with("dlq."));
+    assert_eq!(own, original.headers);
+    let (offset, timestamp) = (
+        original.offset.to_string(),
+        original.timestamp_ms.to_string(),
+    );
+    for (name, value) in [
+        ("dlq.original.topic", world.input.as_str()),
+        ("dlq.original.partition", "1"),
+        ("dlq.original.offset", &offset),
+        ("dlq.original.timestamp", &timestamp),
+        ("dlq.consumer.group", &world.group),
+        ("dlq.error.kind", poison.kind),
+        ("dlq.error.stage", poison.stage),
+        ("dlq.service", "toy"),
+        ("dlq.service_version", env!("CARGO_PKG_VERSION")),
+        ("dlq.replay_count", "0"),
+    ] {
+        assert_eq!(letter.header(name), Some(value), "{name}");
+    }
+    let message = letter.header("dlq.error.message").unwrap();
+    assert!(message.contains(poison.message), "{message}");
+    let died = chrono::DateTime::parse_from_rfc3339(letter.header("dlq.first_failed_at").unwrap());
+    assert!(died.unwrap().timestamp_millis() >= original.timestamp_ms);
+    assert_eq!(added.len(), 12, "each header once, and no others");
+}
+
+#[tokio::test]
+async fn a_letter_that_dies_again_says_so_without_growing() {
+    let world = World::new("again", 2).await;
+    let before = [
+        ("dlq.error.kind", "earlier"),
+        ("dlq.first_failed_at", "2026-01-02T03:04:05.000006Z"),
+        ("dlq.replay_count", "3"),
+        ("dlq.original.topic", "elsewhere"),
+    ];
+    let command = before.into_iter().fold(
+        Command::new(0, "again", "reject"),
+        |command, (name, value)| command.header(name, value),
+    );
+    world.send([command]).await;
+    let _toy = world.toy("a").start();
+    world.settle().await;
+    let letters = world.read(&world.dead_letters).await;
+    let [letter] = &letters[..] else {
+        panic!("{letters:?}")
+    };
+    for (name, value) in [
+        ("dlq.error.kind", "asked_for"),
+        ("dlq.first_failed_at", "2026-01-02T03:04:05.000006Z"),
+        ("dlq.replay_count", "3"),
+        ("dlq.original.topic", &world.input),
+    ] {
+        assert_eq!(letter.header(name), Some(value), "{name}");
+    }
+    assert_eq!(letter.headers.len(), 12);
+}

@@ -1,0 +1,66 @@
+//! Instances join and leave while messages stream through; lanes change hands at once, and nothing is lost on the way.
+
+use std::cell::Cell;
+
+use crate::world::World;
+
+/// Far longer than any hand-over here may take, so one that waited for a session to expire would be seen.
+const SESSION_MS: u32 = 45_000;
+
+#[tokio::test]
+async fn lanes_change_hands_while_messages_stream_through() {
+    let world = World::new("rebalance", 6).await;
+    let start = |instance: &str| {
+        world
+            .toy(instance)
+            .set("RUNTIME__SESSION_TIMEOUT_MS", SESSION_MS)
+    };
+    let streaming = Cell::new(true);
+    let stream = async {
+        while streaming.get() {
+            world.feed(12).await;
+        }
+    };
+    let changes = async {
+        let first = start("first").start();
+        first.runs(6).await;
+        let second = start("second").start();
+        second.runs(3).await;
+        let third = start("third").start();
+        third.runs(2).await;
+        second.has_violated_nothing().await;
+        second.terminate().await;
+        first.runs(3).await;
+        let fourth = start("fourth").start();
+        fourth.runs(2).await;
+        first.has_violated_nothing().await;
+        first.terminate().await;
+        third.has_violated_nothing().await;
+        third.terminate().await;
+        fourth.runs(6).await;
+        streaming.set(false);
+        fourth
+    };
+    let (fourth, ()) = tokio::join!(changes, stream);
+    world.settle().await;
+    fourth.has_violated_nothing().await;
+    fourth.terminate().await;
+}
+
+#[tokio::test]
+async fn a_killed_instance_that_comes_back_takes_its_lanes_without_waiting_for_its_session() {
+    let world = World::new("restart", 2).await;
+    let start = || {
+        world
+            .toy("a")
+            .set("RUNTIME__SESSION_TIMEOUT_MS", 2 * SESSION_MS + 10_000)
+    };
+    let toy = start().start();
+    toy.runs(2).await;
+    world.feed(10).await;
+    toy.kill().await;
+    // The session outlasts every deadline of this test.
+    let toy = start().start();
+    toy.runs(2).await;
+    world.settle().await;
+}

@@ -1,0 +1,72 @@
+//! An owner that stops in the middle of a cycle, while its session expires and another takes its lanes, and then wakes.
+//!
+//! It must change nothing any more, whatever it was about to do: PostgreSQL refuses its version, Kafka its generation.
+
+use runtime::Step;
+
+use crate::toy::{Halt, Toy};
+use crate::world::World;
+
+const REFUSED_BY_POSTGRES: &str = "runtime_fences_total{log=\"postgres\"}";
+const REFUSED_BY_KAFKA: &str = "runtime_fences_total{log=\"kafka\"}";
+const UNKNOWN_COMMIT: &str = "runtime_cycle_failures_total{kind=\"commit_unknown\"}";
+const FAILED_APPLY: &str = "runtime_cycle_failures_total{kind=\"apply_transient\"}";
+const UNKNOWN_PUBLICATION: &str = "runtime_cycle_failures_total{kind=\"publish_unknown\"}";
+
+/// Long enough for a busy machine, short enough to wait for.
+const SESSION_MS: u32 = 2_000;
+
+#[tokio::test]
+async fn an_owner_that_slept_before_its_transaction_is_refused_by_postgresql() {
+    sleeper_is_refused(Step::Gathered, REFUSED_BY_POSTGRES).await;
+}
+
+#[tokio::test]
+async fn an_owner_that_slept_between_the_logs_is_refused_by_kafka() {
+    sleeper_is_refused(Step::Committed, REFUSED_BY_KAFKA).await;
+}
+
+#[tokio::test]
+async fn an_owner_that_sleeps_with_its_rows_locked_loses_them_and_its_transaction() {
+    sleeper_is_refused(Step::Fenced, FAILED_APPLY).await;
+    sleeper_is_refused(Step::Settled, UNKNOWN_COMMIT).await;
+}
+
+#[tokio::test]
+async fn an_owner_that_sleeps_in_a_kafka_transaction_holds_its_successor_up_until_it_times_out() {
+    sleeper_is_refused(Step::OffsetsSent, UNKNOWN_PUBLICATION).await;
+}
+
+/// The sleeper wakes to a `refusal`, rejoins, and takes everything back when the other leaves.
+async fn sleeper_is_refused(step: Step, refusal: &str) {
+    let world = World::new("stale", 2).await;
+    let start = |instance: &str| {
+        world
+            .toy(instance)
+            .set("RUNTIME__SESSION_TIMEOUT_MS", SESSION_MS)
+            .set("RUNTIME__TRANSACTION_TIMEOUT_MS", 2_000)
+            .set("RUNTIME__MAX_BATCH", 5)
+    };
+    world.feed(40).await;
+    let sleeper = start("sleeper").halt(step, 3, Halt::Stop).start();
+    sleeper.stopped().await;
+    let successor = start("successor").start();
+    successor.runs(2).await;
+    world.feed(20).await;
+    world.settle().await;
+    sleeper.wake();
+    sleeper.counts(refusal).await;
+    world.feed(20).await;
+    world.settle().await;
+    gets_them_back(&world, &sleeper, successor).await;
+}
+
+/// A member that lost its lanes gets them back: with nothing remembered, or it would do again what the other has done.
+async fn gets_them_back(world: &World, sleeper: &Toy, successor: Toy) {
+    successor.has_violated_nothing().await;
+    successor.terminate().await;
+    sleeper.runs(2).await;
+    world.feed(20).await;
+    world.settle().await;
+    sleeper.has_violated_nothing().await;
+}
