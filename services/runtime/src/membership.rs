@@ -91,6 +91,7 @@ impl Membership {
 }
 
 /// Polls until told to stop, then leaves: unsubscribing makes even a static member leave at once, where closing would not.
+/// It is no member any more once its leave is under way; closed before that, librdkafka would not send it.
 fn keep(
     consumer: &BaseConsumer<GroupContext>,
     stop: &AtomicBool,
@@ -109,7 +110,7 @@ fn keep(
     }
     consumer.unsubscribe();
     let deadline = Instant::now() + LEAVE;
-    while consumer.context().holds_any() && Instant::now() < deadline {
+    while (consumer.context().holds_any() || is_member(consumer)) && Instant::now() < deadline {
         _ = consumer.poll(POLL);
     }
 }
