@@ -49,9 +49,10 @@ pub(crate) fn membership(
     config
         .set("group.id", &identity.group)
         .set("session.timeout.ms", runtime.session_timeout_ms.to_string())
+        // A member learns of a rebalance by its heartbeats: lanes that change hands stand still for that long.
         .set(
             "heartbeat.interval.ms",
-            (runtime.session_timeout_ms / 4).max(100).to_string(),
+            (runtime.session_timeout_ms / 4).clamp(100, 500).to_string(),
         )
         // A cycle may take as long as its transactions may; a revocation waits for it.
         .set("max.poll.interval.ms", "300000")
