@@ -8,9 +8,13 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod crash;
+mod cut_connection;
+mod group_lane;
+mod missing_commit;
 mod outage;
 mod poison;
 mod rebalance;
+mod refusal;
 mod stale_owner;
 mod toy;
 mod trace;

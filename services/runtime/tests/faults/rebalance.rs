@@ -2,10 +2,10 @@
 
 use std::cell::Cell;
 
-use crate::world::World;
+use crate::world::{DEADLINE, World};
 
-/// Far longer than any hand-over here may take, so one that waited for a session to expire would be seen.
-const SESSION_MS: u32 = 45_000;
+/// Longer than anything here is waited for: a hand-over that needs a session to expire fails its test.
+const SESSION_MS: u128 = 2 * DEADLINE.as_millis();
 
 #[tokio::test]
 async fn lanes_change_hands_while_messages_stream_through() {
@@ -53,13 +53,12 @@ async fn a_killed_instance_that_comes_back_takes_its_lanes_without_waiting_for_i
     let start = || {
         world
             .toy("a")
-            .set("RUNTIME__SESSION_TIMEOUT_MS", 2 * SESSION_MS + 10_000)
+            .set("RUNTIME__SESSION_TIMEOUT_MS", SESSION_MS)
     };
     let toy = start().start();
     toy.runs(2).await;
     world.feed(10).await;
     toy.kill().await;
-    // The session outlasts every deadline of this test.
     let toy = start().start();
     toy.runs(2).await;
     world.settle().await;

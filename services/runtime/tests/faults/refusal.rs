@@ -1,0 +1,73 @@
+//! Logs that contradict each other: the lane does not run, says why and what decides, and the other lanes go on.
+
+use harness::Broker;
+
+use crate::toy::Toy;
+use crate::world::World;
+
+/// The lane of partition 0 is refused, with a message that names the command that decides; partition 1 goes on.
+async fn is_refused(world: &World, toy: &mut Toy, command: &str) {
+    world.give_up(0);
+    toy.reaches("runtime_lanes{phase=\"refused\"}", 1.0).await;
+    let log = toy.log();
+    assert!(
+        log.contains("lane refused") && log.contains(command),
+        "{log}"
+    );
+    let violation = "runtime_invariant_violations_total{kind=\"lane_refused\"}";
+    toy.reaches(violation, 1.0).await;
+    world.feed_partition(1, 10).await;
+    world.settle().await;
+    assert!(toy.is_running() && toy.is_ready().await);
+}
+
+#[tokio::test]
+async fn a_database_restored_from_a_backup_is_not_applied_to_again() {
+    let world = World::new("restored", 2).await;
+    let toy = world.toy("a").start();
+    world.feed(20).await;
+    world.settle().await;
+    world
+        .execute("CREATE TABLE saved AS SELECT * FROM toy.lanes; CREATE TABLE saved_positions AS SELECT * FROM toy.positions")
+        .await;
+    world.feed(20).await;
+    world.settle().await;
+    toy.terminate().await;
+    let lane = format!("lane = '{}/0'", world.input);
+    world
+        .execute(&format!(
+            "DELETE FROM toy.positions WHERE {lane}; DELETE FROM toy.lanes WHERE {lane};
+             INSERT INTO toy.lanes SELECT * FROM saved WHERE {lane};
+             INSERT INTO toy.positions SELECT * FROM saved_positions WHERE {lane}"
+        ))
+        .await;
+    let published = world.read(&world.output).await.len();
+    let mut toy = world.toy("a").start();
+    is_refused(&world, &mut toy, "swiftctl lanes reset --to-kafka").await;
+    // Nothing of the refused lane, which would have counted the same messages again.
+    assert_eq!(world.read(&world.output).await.len(), published + 10);
+}
+
+#[tokio::test]
+async fn a_topic_that_was_created_anew_is_not_read_as_if_it_were_the_old_one() {
+    let world = World::new("recreated", 2).await;
+    let toy = world.toy("a").start();
+    // Partition 1 stays at offset 0, which the new topic has too.
+    world.feed_partition(0, 10).await;
+    world.settle().await;
+    toy.terminate().await;
+    recreate(&world.broker, &world.input, world.partitions).await;
+    let mut toy = world.toy("a").start();
+    is_refused(&world, &mut toy, "swiftctl lanes reset --to-earliest").await;
+}
+
+async fn recreate(broker: &Broker, topic: &str, partitions: i32) {
+    broker.delete_topic(topic).await.unwrap();
+    // The broker deletes in the background; until it has, the name is taken.
+    harness::wait_for(
+        "the topic to be created anew",
+        crate::world::DEADLINE,
+        async || broker.create_topics(&[(topic, partitions)]).await.is_ok(),
+    )
+    .await;
+}
