@@ -22,6 +22,10 @@ impl Identity {
         }
     }
 
+    fn client(&self, role: &str) -> String {
+        format!("{}-{}-{role}", self.service, self.instance)
+    }
+
     fn slot(&self) -> String {
         format!("{}-{}", self.group, self.instance)
     }
@@ -29,10 +33,9 @@ impl Identity {
 
 fn base(kafka: &KafkaSettings, identity: &Identity, role: &str) -> ClientConfig {
     let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", &kafka.brokers).set(
-        "client.id",
-        format!("{}-{}-{role}", identity.service, identity.instance),
-    );
+    config
+        .set("bootstrap.servers", &kafka.brokers)
+        .set("client.id", identity.client(role));
     for (name, value) in &kafka.properties {
         config.set(name, value);
     }
@@ -67,7 +70,7 @@ pub(crate) fn membership(
     config
 }
 
-/// The consumer that reads what the lanes say, and the group's committed positions.
+/// The consumer that reads what the lanes say.
 pub(crate) fn reader(
     kafka: &KafkaSettings,
     runtime: &RuntimeSettings,
@@ -90,6 +93,21 @@ pub(crate) fn reader(
             (runtime.fetch_mb * 1024).to_string(),
         )
         .set("statistics.interval.ms", "5000");
+    config
+}
+
+/// The consumer that only asks, for committed positions and the bounds of logs, and never fetches: behind a fetch that waits,
+/// every question on the same connection waits too, and recovery asks four.
+pub(crate) fn asker(
+    kafka: &KafkaSettings,
+    runtime: &RuntimeSettings,
+    identity: &Identity,
+) -> ClientConfig {
+    let mut config = reader(kafka, runtime, identity);
+    config
+        .set("client.id", identity.client("asker"))
+        // Nobody polls it, so nothing may queue up for a poll.
+        .set("statistics.interval.ms", "0");
     config
 }
 

@@ -26,7 +26,7 @@ use crate::metric;
 use crate::probe::Probe;
 use crate::processor::{DecodeError, Observed, Processor};
 use crate::publisher::Publisher;
-use crate::reader::{Fetched, Read, ReadContext, Reader};
+use crate::reader::{Fetched, Read, Reader};
 use crate::restore::CommittedRead;
 use crate::running::{Phase, Queued, RejectRate, Running, Slot};
 use crate::trace::Spans;
@@ -50,7 +50,8 @@ pub(crate) struct Parts<P: Processor> {
     pub(crate) publisher: Publisher,
     pub(crate) reader: Reader,
     pub(crate) reads: Receiver<Read>,
-    pub(crate) consumer: Arc<BaseConsumer<ReadContext>>,
+    /// Asks for committed positions; never fetches.
+    pub(crate) asker: Arc<BaseConsumer>,
     pub(crate) ownership: UnboundedReceiver<Ownership>,
     pub(crate) spans: Spans,
     pub(crate) health: Arc<Health>,

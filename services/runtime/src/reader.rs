@@ -64,23 +64,15 @@ const BATCHES: usize = 4;
 impl Reader {
     pub(crate) fn start(
         config: &ClientConfig,
-    ) -> Result<
-        (
-            Self,
-            tokio_mpsc::Receiver<Read>,
-            Arc<BaseConsumer<ReadContext>>,
-        ),
-        KafkaError,
-    > {
+    ) -> Result<(Self, tokio_mpsc::Receiver<Read>), KafkaError> {
         let (reads, received) = tokio_mpsc::channel(BATCHES);
         let context = ReadContext {
             reads: reads.clone(),
         };
-        let consumer: Arc<BaseConsumer<ReadContext>> =
-            Arc::new(config.create_with_context(context)?);
+        let consumer: BaseConsumer<ReadContext> = config.create_with_context(context)?;
         let (commands, orders) = channel();
         let polling = Polling {
-            consumer: consumer.clone(),
+            consumer,
             commands: orders,
             reads,
             owners: HashMap::new(),
@@ -89,7 +81,7 @@ impl Reader {
             .name("reader".to_owned())
             .spawn(move || polling.run())
             .map_err(|error| KafkaError::ClientCreation(error.to_string()))?;
-        Ok((Self { commands }, received, consumer))
+        Ok((Self { commands }, received))
     }
 
     /// Reads a lane's partitions from the given offsets on, tagged with `incarnation`.
@@ -116,7 +108,7 @@ struct Owner {
 }
 
 struct Polling {
-    consumer: Arc<BaseConsumer<ReadContext>>,
+    consumer: BaseConsumer<ReadContext>,
     commands: Receiver<Command>,
     reads: tokio_mpsc::Sender<Read>,
     owners: HashMap<(Arc<str>, i32), Owner>,

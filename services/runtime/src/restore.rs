@@ -80,16 +80,15 @@ impl<P: Processor> Engine<P> {
         if lanes.is_empty() {
             return false;
         }
-        let (publisher, consumer) = (self.parts.publisher.clone(), self.parts.consumer.clone());
+        let (publisher, asker) = (self.parts.publisher.clone(), self.parts.asker.clone());
         let answer = self.committed_reader.clone();
         tokio::spawn(async move {
             let sides = match publisher.ready().await {
                 Ok(()) => {
                     let lanes = lanes.clone();
-                    let read = tokio::task::spawn_blocking(move || {
-                        recovery::read(&*consumer, &lanes, READ)
-                    })
-                    .await;
+                    let read =
+                        tokio::task::spawn_blocking(move || recovery::read(&asker, &lanes, READ))
+                            .await;
                     read.map_or(Err(PublishError::Ended), |read| {
                         read.map_err(PublishError::Refused)
                     })

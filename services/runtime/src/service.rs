@@ -145,7 +145,8 @@ where
     let publisher =
         tokio::task::spawn_blocking(move || Publisher::start(producer, timeout, probe)).await;
     let publisher = publisher.map_err(|error| ServiceError::Build(error.into()))??;
-    let (reader, reads, consumer) = Reader::start(&clients::reader(kafka, runtime, &identity))?;
+    let (reader, reads) = Reader::start(&clients::reader(kafka, runtime, &identity))?;
+    let asker = Arc::new(clients::asker(kafka, runtime, &identity).create()?);
     let (events, ownership) = mpsc::unbounded_channel();
     let subscription = service.topology.subscription();
     let membership = Membership::join(
@@ -168,7 +169,7 @@ where
         publisher,
         reader,
         reads,
-        consumer,
+        asker,
         ownership,
         spans: Spans::new(telemetry.exports_traces(), &identity.group),
         health: health.clone(),
