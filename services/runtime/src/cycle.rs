@@ -406,6 +406,8 @@ impl<P: Processor> Engine<P> {
             };
             if matches!(slot.phase, Phase::Running(_)) {
                 self.calls.enqueue(&id, incarnation, outcome.calls);
+            } else {
+                self.forget_dropped();
             }
         }
     }
@@ -433,7 +435,9 @@ impl<P: Processor> Engine<P> {
             let Some(slot) = self.slots.get_mut(&part.lane.id) else {
                 continue;
             };
-            if permanent && events == 1 && !part.condemn(error, &mut slot.condemned) {
+            // A lane that was only tidied up beside the event has nothing to blame.
+            let alone = permanent && events == 1 && part.events == 1;
+            if alone && !part.condemn(error, &mut slot.condemned) {
                 metrics::counter!(metric::VIOLATIONS, "kind" => "event_not_applicable")
                     .increment(1);
                 tracing::error!(lane = %part.lane.id, %error, "a timer or an answer cannot be applied: the lane stands still");
