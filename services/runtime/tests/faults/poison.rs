@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use harness::Received;
+use harness::{Received, wait_for};
 
-use crate::world::{Command, World};
+use crate::world::{Command, DEADLINE, World};
 
 const UNREADABLE: &[u8] = b"\xff\xfe\x00 not text";
 
@@ -156,4 +156,41 @@ async fn a_letter_that_dies_again_says_so_without_growing() {
         assert_eq!(letter.header(name), Some(value), "{name}");
     }
     assert_eq!(letter.headers.len(), 12);
+}
+
+#[tokio::test]
+async fn a_lane_with_too_much_poison_pauses_without_holding_up_the_others() {
+    let world = World::new("flood", 4).await;
+    // More than may be held in memory, behind the poison that stops the first three lanes.
+    let padding = vec![b'x'; 10_000];
+    let padded = |partition: i32, value: &str| {
+        Command::new(partition, &format!("k{partition}"), value).header("padding", padding.clone())
+    };
+    let flood = (0..3).flat_map(|partition| {
+        let poison = (0..10).map(move |_| (partition, "reject"));
+        poison.chain((0..120).map(move |_| (partition, "add")))
+    });
+    world
+        .send(flood.map(|(partition, value)| padded(partition, value)))
+        .await;
+    world.send((0..120).map(|_| padded(3, "add"))).await;
+    let start = || world.toy("a").set("RUNTIME__FETCH_MB", 1);
+    let toy = start()
+        .set("RUNTIME__REJECT_LIMIT_PER_MINUTE", 5)
+        .set("RUNTIME__MAX_BATCH", 10)
+        .start();
+    toy.reaches("runtime_reject_pauses_total", 3.0).await;
+    let counted = format!(
+        "SELECT coalesce(sum(count), 0)::bigint FROM toy.counters WHERE lane = '{}/3'",
+        world.input
+    );
+    wait_for("the fourth lane to have gone on", DEADLINE, async || {
+        world.number(&counted).await == 120
+    })
+    .await;
+    toy.reaches("runtime_lanes{phase=\"waiting\"}", 3.0).await;
+    toy.terminate().await;
+    let toy = start().start();
+    world.settle().await;
+    toy.has_violated_nothing().await;
 }

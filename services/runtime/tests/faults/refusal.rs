@@ -1,6 +1,9 @@
 //! Logs that contradict each other: the lane does not run, says why and what decides, and the other lanes go on.
 
 use harness::Broker;
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::{Offset, TopicPartitionList};
 
 use crate::toy::Toy;
 use crate::world::World;
@@ -57,6 +60,35 @@ async fn a_topic_that_was_created_anew_is_not_read_as_if_it_were_the_old_one() {
     world.settle().await;
     toy.terminate().await;
     recreate(&world.broker, &world.input, world.partitions).await;
+    let mut toy = world.toy("a").start();
+    is_refused(&world, &mut toy, "swiftctl lanes reset --to-earliest").await;
+}
+
+#[tokio::test]
+async fn a_topic_that_is_created_anew_under_a_running_lane_stops_it() {
+    let world = World::new("replaced", 2).await;
+    let mut toy = world.toy("a").start();
+    world.feed_partition(0, 10).await;
+    world.settle().await;
+    recreate(&world.broker, &world.input, world.partitions).await;
+    is_refused(&world, &mut toy, "swiftctl lanes reset --to-earliest").await;
+}
+
+#[tokio::test]
+async fn messages_that_retention_took_before_they_were_read_are_not_passed_over() {
+    let world = World::new("retention", 2).await;
+    let toy = world.toy("a").start();
+    world.feed(20).await;
+    world.settle().await;
+    toy.terminate().await;
+    world.feed(20).await;
+    let mut taken = TopicPartitionList::new();
+    taken
+        .add_partition_offset(&world.input, 0, Offset::Offset(15))
+        .unwrap();
+    let admin: AdminClient<DefaultClientContext> = world.broker.config().create().unwrap();
+    let deleted = admin.delete_records(&taken, &AdminOptions::new()).await;
+    assert_eq!(deleted.unwrap().elements()[0].offset(), Offset::Offset(15));
     let mut toy = world.toy("a").start();
     is_refused(&world, &mut toy, "swiftctl lanes reset --to-earliest").await;
 }
