@@ -3,7 +3,7 @@
 //! A toy processor counts keys and publishes every count, in a process of its own that is killed, stopped, or cut off
 //! from a server at a chosen moment. Whatever happens to it, each test ends with the same question, asked of both logs
 //! ([`world::World::settle`]): is every message counted once, every count published once, in order, on its partition?
-//! Before that each test asserts that its fault happened. Costs some three minutes on two cores, most of it waiting for
+//! Before that each test asserts that its fault happened. Costs some two minutes on two cores, most of it waiting for
 //! sessions and transactions to expire. One target, since linking is dear.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

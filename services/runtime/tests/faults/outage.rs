@@ -36,6 +36,32 @@ async fn an_outage_of_kafka_is_sat_out() {
     is_sat_out(&world, &proxy, toy).await;
 }
 
+#[tokio::test]
+async fn a_process_that_is_told_to_stop_during_an_outage_stops() {
+    let _turn = fault_listener().await;
+    let world = World::new("outage-stop", 2).await;
+    let kafka = Proxy::for_broker(world.stack.fault_listener(), Chunks::relay())
+        .await
+        .unwrap();
+    let postgres = Proxy::start("127.0.0.1:0", &world.db.address(), Chunks::relay())
+        .await
+        .unwrap();
+    for gone in [&postgres, &kafka] {
+        let toy = world
+            .toy("a")
+            .set("KAFKA__BROKERS", kafka.address())
+            .set("POSTGRES__URL", world.db.url_through(postgres.address()))
+            .start();
+        toy.runs(2).await;
+        gone.outage();
+        world.feed(20).await;
+        toy.terminate().await;
+        gone.resume();
+    }
+    let _toy = world.toy("a").start();
+    world.settle().await;
+}
+
 async fn is_sat_out(world: &World, proxy: &Proxy, mut toy: Toy) {
     toy.runs(2).await;
     world.feed(20).await;

@@ -4,6 +4,10 @@ use std::collections::BTreeMap;
 
 use harness::{Received, wait_for};
 
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::producer::{FutureProducer, FutureRecord};
+
 use crate::world::{Command, DEADLINE, World};
 
 const UNREADABLE: &[u8] = b"\xff\xfe\x00 not text";
@@ -156,6 +160,43 @@ async fn a_letter_that_dies_again_says_so_without_growing() {
         assert_eq!(letter.header(name), Some(value), "{name}");
     }
     assert_eq!(letter.headers.len(), 12);
+}
+
+/// The dead-letter topic must take more than the source does: a letter is its message and a dozen headers.
+#[tokio::test]
+async fn a_message_of_the_largest_size_is_buried_whole() {
+    let world = World::new("largest", 1).await;
+    let admin: AdminClient<DefaultClientContext> = world.broker.config().create().unwrap();
+    let topic = ResourceSpecifier::Topic(&world.dead_letters);
+    let larger = AlterConfig::new(topic).set("max.message.bytes", "2000000");
+    let altered = admin.alter_configs(&[larger], &AdminOptions::new()).await;
+    altered.unwrap()[0].as_ref().unwrap();
+    let noise: Vec<u8> = (0..1_048_000).map(|_| rand::random()).collect();
+    let mut config = world.broker.config();
+    config.set("message.max.bytes", "2000000");
+    let producer: FutureProducer = config.create().unwrap();
+    let record = FutureRecord::to(&world.input)
+        .partition(0)
+        .key("")
+        .payload(&noise);
+    producer
+        .send_result(record)
+        .unwrap()
+        .await
+        .unwrap()
+        .unwrap();
+    let toy = world.toy("a").start();
+    toy.counts("runtime_messages_total{verdict=\"reject\",reason=\"unreadable\"}")
+        .await;
+    world.feed(10).await;
+    let applied = "SELECT (SELECT coalesce(sum(count), 0) FROM toy.counters)::bigint - (SELECT count(*) FROM toy.outbox)";
+    wait_for("what follows to be published", DEADLINE, async || {
+        world.number(applied).await == 10
+    })
+    .await;
+    let letters = world.read(&world.dead_letters).await;
+    assert_eq!(letters.len(), 1);
+    assert!(letters[0].value.as_ref() == Some(&noise));
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 //! It must change nothing any more, whatever it was about to do: PostgreSQL refuses its version, Kafka its generation.
 
 use runtime::Step;
+use runtime::service::EXIT_FAILED;
 
 use crate::toy::{Halt, Toy};
 use crate::world::World;
@@ -35,6 +36,21 @@ async fn an_owner_that_sleeps_with_its_rows_locked_loses_them_and_its_transactio
 #[tokio::test]
 async fn an_owner_that_sleeps_in_a_kafka_transaction_holds_its_successor_up_until_it_times_out() {
     sleeper_is_refused(Step::OffsetsSent, UNKNOWN_PUBLICATION).await;
+}
+
+#[tokio::test]
+async fn a_process_whose_slot_is_taken_by_another_ends_and_changes_nothing_more() {
+    let world = World::new("slot", 2).await;
+    let start = || world.toy("a").set("RUNTIME__MAX_BATCH", 5).start();
+    let first = start();
+    first.runs(2).await;
+    world.feed(40).await;
+    let second = start();
+    assert_eq!(first.ended_by_itself().await, Some(EXIT_FAILED));
+    second.runs(2).await;
+    world.feed(40).await;
+    world.settle().await;
+    second.has_violated_nothing().await;
 }
 
 /// The sleeper wakes to a `refusal`, rejoins, and takes everything back when the other leaves.

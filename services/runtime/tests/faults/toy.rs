@@ -81,10 +81,13 @@ impl<'a> Start<'a> {
     }
 }
 
-/// The example that cargo builds beside this test.
+/// The example that `cargo test -p runtime` builds beside this test; with `--test faults` it is not brought up to date.
 fn program() -> PathBuf {
     let test = std::env::current_exe().unwrap();
-    test.ancestors().nth(2).unwrap().join("examples/toy")
+    let program = test.ancestors().nth(2).unwrap().join("examples/toy");
+    let missing = "cargo build -p runtime --example toy";
+    assert!(program.exists(), "no toy: `{missing}` builds it");
+    program
 }
 
 pub struct Toy {
@@ -137,6 +140,12 @@ impl Toy {
         self.signal(libc::SIGTERM);
         let status = self.ended().await;
         assert_eq!(status.code(), Some(0), "after SIGTERM");
+    }
+
+    /// The exit code of a process that nobody told to end.
+    pub async fn ended_by_itself(mut self) -> Option<u8> {
+        let code = self.ended().await.code();
+        code.and_then(|code| u8::try_from(code).ok())
     }
 
     #[expect(unsafe_code, reason = "std sends no signal but SIGKILL")]
