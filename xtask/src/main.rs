@@ -1,6 +1,8 @@
 //! One command for everything a developer does: `cargo xtask <command>`.
 
 mod control;
+mod demo;
+mod http;
 mod process;
 mod services;
 mod stack;
@@ -30,6 +32,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Show the main job: a city's orders, from checkout to the door, on the real stack
+    Demo(demo::Options),
     /// The local stack: Kafka, schema registry, PostgreSQL
     #[command(subcommand)]
     Stack(Stack),
@@ -115,6 +119,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<ExitCode> {
     match command {
+        Command::Demo(options) => return demo::run(&options),
         Command::Stack(command) => return stack_command(command),
         Command::Tidy => test::tidy()?,
         Command::Test { keep_stack, only } => test::run(only.as_deref(), keep_stack)?,

@@ -41,13 +41,6 @@ pub struct Running {
     leave: bool,
 }
 
-#[cfg_attr(
-    not(test),
-    expect(
-        dead_code,
-        reason = "the demo, which starts processors, is not written yet"
-    )
-)]
 impl Running {
     /// Starts `command` as `name`, whose health and metrics are at `http` (base URL), with its output in the stack's `logs/<name>.log`.
     pub fn start(dir: &StackDir, name: &str, http: &str, command: Command) -> Result<Self> {

@@ -3,11 +3,7 @@
 //! All steps run even when one fails, so one run tells all that is wrong; the exit status is that of the worst. The stack is stopped
 //! whatever happens, Ctrl-C included. At the end a table says what took how long.
 
-use std::{
-    env,
-    process::Command,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
@@ -15,7 +11,7 @@ use crate::{
     process,
     stack::{self, dir::StackDir},
     tidy::{self, Tree},
-    workspace,
+    workspace::{self, cargo},
 };
 
 /// One check: its name for `--only` and what it does.
@@ -123,9 +119,9 @@ fn fresh_stack(dir: &StackDir) -> Result<()> {
 }
 
 fn tests(dir: &StackDir) -> Result<()> {
-    let mut command = cargo_command(&["test", "--workspace", "--no-fail-fast"]);
+    let mut command = workspace::cargo_command(&["test", "--workspace", "--no-fail-fast"]);
     command.env("SWIFT_EATS_STACK", dir.state());
-    run_command(command)
+    workspace::run(command)
 }
 
 /// Prints every offence; an error when there is any.
@@ -170,27 +166,4 @@ fn report(outcomes: &[Outcome]) {
     }
     let total: Duration = outcomes.iter().map(|o| o.took).sum();
     println!("{:<12} {:>8.1} s", "all", total.as_secs_f64());
-}
-
-fn cargo(arguments: &[&str]) -> Result<()> {
-    run_command(cargo_command(arguments))
-}
-
-fn cargo_command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(arguments).current_dir(workspace::root());
-    if env::var_os("CI").is_some_and(|ci| ci == "true") {
-        // A build that is thrown away gains nothing from being resumable.
-        command.env("CARGO_INCREMENTAL", "0");
-    }
-    command
-}
-
-fn run_command(mut command: Command) -> Result<()> {
-    let status = command.status()?;
-    if !status.success() {
-        let arguments: Vec<_> = command.get_args().map(|a| a.to_string_lossy()).collect();
-        bail!("cargo {}: {status}", arguments.join(" "));
-    }
-    Ok(())
 }

@@ -62,7 +62,7 @@ pub(crate) fn seq_of(metadata: &str) -> Option<i64> {
     metadata.strip_prefix("seq=")?.parse().ok()
 }
 
-enum Order {
+enum Request {
     Publish(Publication, oneshot::Sender<Result<(), PublishError>>),
     Ready(oneshot::Sender<Result<(), PublishError>>),
     IsCurrent(Publication, oneshot::Sender<bool>),
@@ -71,7 +71,7 @@ enum Order {
 /// Handle of the publishing thread; dropping it ends the thread.
 #[derive(Clone)]
 pub(crate) struct Publisher {
-    orders: Sender<Order>,
+    requests: Sender<Request>,
 }
 
 impl Publisher {
@@ -82,7 +82,7 @@ impl Publisher {
         probe: Arc<dyn Probe>,
     ) -> Result<Self, KafkaError> {
         let producer = Transactor::create(&config, timeout)?;
-        let (orders, received) = channel();
+        let (requests, received) = channel();
         let transactor = Transactor {
             config,
             timeout,
@@ -93,13 +93,13 @@ impl Publisher {
             .name("publisher".to_owned())
             .spawn(move || transactor.run(&received))
             .map_err(|error| KafkaError::ClientCreation(error.to_string()))?;
-        Ok(Self { orders })
+        Ok(Self { requests })
     }
 
     pub(crate) async fn publish(&self, publication: Publication) -> Result<(), PublishError> {
         let (answer, answered) = oneshot::channel();
-        self.orders
-            .send(Order::Publish(publication, answer))
+        self.requests
+            .send(Request::Publish(publication, answer))
             .map_err(|_| PublishError::Ended)?;
         answered.await.unwrap_or(Err(PublishError::Ended))
     }
@@ -107,8 +107,8 @@ impl Publisher {
     /// Makes sure that no transaction of an earlier producer can still change anything.
     pub(crate) async fn ready(&self) -> Result<(), PublishError> {
         let (answer, answered) = oneshot::channel();
-        self.orders
-            .send(Order::Ready(answer))
+        self.requests
+            .send(Request::Ready(answer))
             .map_err(|_| PublishError::Ended)?;
         answered.await.unwrap_or(Err(PublishError::Ended))
     }
@@ -116,8 +116,8 @@ impl Publisher {
     /// Whether Kafka accepts offsets of this publication's generation. Nothing is committed.
     pub(crate) async fn is_current(&self, publication: Publication) -> bool {
         let (answer, answered) = oneshot::channel();
-        self.orders
-            .send(Order::IsCurrent(publication, answer))
+        self.requests
+            .send(Request::IsCurrent(publication, answer))
             .is_ok()
             && answered.await.unwrap_or(false)
     }
@@ -147,11 +147,11 @@ impl Transactor {
         Ok(producer)
     }
 
-    fn run(mut self, orders: &Receiver<Order>) {
-        while let Ok(order) = orders.recv() {
+    fn run(mut self, requests: &Receiver<Request>) {
+        while let Ok(request) = requests.recv() {
             // An engine that no longer waits for an answer recovers its lanes from the logs.
-            match order {
-                Order::Publish(publication, answer) => {
+            match request {
+                Request::Publish(publication, answer) => {
                     let transact = |it: &Self, producer: &_| it.transact(producer, &publication);
                     assert!(
                         !publication.positions.is_empty(),
@@ -159,8 +159,8 @@ impl Transactor {
                     );
                     _ = answer.send(self.with_producer(transact));
                 }
-                Order::Ready(answer) => _ = answer.send(self.with_producer(|_, _| Ok(()))),
-                Order::IsCurrent(publication, answer) => {
+                Request::Ready(answer) => _ = answer.send(self.with_producer(|_, _| Ok(()))),
+                Request::IsCurrent(publication, answer) => {
                     let attempt = |it: &Self, producer: &_| it.attempt(producer, &publication);
                     _ = answer.send(self.with_producer(attempt).is_ok());
                 }

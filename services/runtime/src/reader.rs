@@ -70,10 +70,10 @@ impl Reader {
             reads: reads.clone(),
         };
         let consumer: BaseConsumer<ReadContext> = config.create_with_context(context)?;
-        let (commands, orders) = channel();
+        let (commands, received_commands) = channel();
         let polling = Polling {
             consumer,
-            commands: orders,
+            commands: received_commands,
             reads,
             owners: HashMap::new(),
         };

@@ -8,14 +8,14 @@ use chrono::{DateTime, Utc};
 /// Due instants by key, ordered.
 pub(crate) struct Timers<T> {
     at: HashMap<T, DateTime<Utc>>,
-    order: BTreeSet<(DateTime<Utc>, T)>,
+    by_time: BTreeSet<(DateTime<Utc>, T)>,
 }
 
 impl<T> Default for Timers<T> {
     fn default() -> Self {
         Self {
             at: HashMap::new(),
-            order: BTreeSet::new(),
+            by_time: BTreeSet::new(),
         }
     }
 }
@@ -28,21 +28,21 @@ impl<T: Clone + Ord + Hash> Timers<T> {
             None => self.at.remove(&timer),
         };
         if let Some(before) = before {
-            self.order.remove(&(before, timer.clone()));
+            self.by_time.remove(&(before, timer.clone()));
         }
         if let Some(at) = at {
-            self.order.insert((at, timer));
+            self.by_time.insert((at, timer));
         }
     }
 
     /// The first instant at which something is due.
     pub(crate) fn next(&self) -> Option<DateTime<Utc>> {
-        self.order.first().map(|(at, _)| *at)
+        self.by_time.first().map(|(at, _)| *at)
     }
 
     /// Up to `limit` timers due at `now`, by instant. They stay set until [`Timers::fired`].
     pub(crate) fn due(&self, now: DateTime<Utc>, limit: usize) -> Vec<(DateTime<Utc>, T)> {
-        self.order
+        self.by_time
             .iter()
             .take_while(|(at, _)| *at <= now)
             .take(limit)
@@ -53,7 +53,7 @@ impl<T: Clone + Ord + Hash> Timers<T> {
     /// Takes out timers whose cycle is committed.
     pub(crate) fn fired(&mut self, timers: &[(DateTime<Utc>, T)]) {
         for (at, timer) in timers {
-            if self.order.remove(&(*at, timer.clone())) {
+            if self.by_time.remove(&(*at, timer.clone())) {
                 self.at.remove(timer);
             }
         }

@@ -2,18 +2,15 @@
 //!
 //! Its schemas live in the stack's PostgreSQL, so ids survive a restart: records written yesterday stay readable.
 
-use std::{
-    fs,
-    io::{Read, Write},
-    net::{Ipv4Addr, TcpStream},
-    path::PathBuf,
-    time::Duration,
-};
+use std::{fs, path::PathBuf};
 
 use anyhow::{Context, Result, bail};
 
 use super::{dir::StackDir, jars, ports::Ports, tools::Java};
-use crate::process::{self, Process};
+use crate::{
+    http,
+    process::{self, Process},
+};
 
 pub const NEWEST: &str = "3.3.3";
 /// The last one whose classes Java 17 loads.
@@ -85,12 +82,12 @@ fn runner(home: &std::path::Path) -> Result<PathBuf> {
 
 /// True when the registry answers for its storage, not only for its port.
 pub fn serves(port: u16) -> bool {
-    request(port, "GET", "/apis/ccompat/v7/subjects", "").is_ok_and(|status| status == 200)
+    http::request(port, "GET", "/apis/ccompat/v7/subjects", "").is_ok_and(|status| status == 200)
 }
 
 /// Every subject without a rule of its own: readers and writers of any two versions understand each other.
 pub fn demand_full_transitive(port: u16) -> Result<()> {
-    let status = request(
+    let status = http::request(
         port,
         "PUT",
         "/apis/ccompat/v7/config",
@@ -100,25 +97,4 @@ pub fn demand_full_transitive(port: u16) -> Result<()> {
         bail!("the registry answered {status} when asked for FULL_TRANSITIVE compatibility");
     }
     Ok(())
-}
-
-/// One HTTP/1.1 exchange with a server of ours on loopback; the status is all that is wanted, so no HTTP crate is built for it.
-fn request(port: u16, method: &str, path: &str, body: &str) -> Result<u16> {
-    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
-    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-    write!(
-        stream,
-        "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-        body.len()
-    )?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer)?;
-    let head = String::from_utf8_lossy(&answer);
-    let status = head
-        .split_whitespace()
-        .nth(1)
-        .context("the registry closed the connection without an answer")?;
-    status
-        .parse()
-        .with_context(|| format!("no HTTP status in {status:?}"))
 }

@@ -1,1 +1,0 @@
-//! Tests of the four processors together on the real stack.

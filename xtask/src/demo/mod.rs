@@ -1,0 +1,138 @@
+//! `cargo xtask demo`: the main job, from nothing to delivered meals, on real Kafka, registry and PostgreSQL.
+//!
+//! It starts an empty stack, the mock gateway and the four processors as separate processes, lets a city live, then reads
+//! all topics back as an outsider. The verdict is the outsider's: its last line is the demo's, and its status too.
+
+mod chaos;
+mod city;
+mod platform;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::process;
+use crate::stack::{self, dir::StackDir};
+use crate::workspace;
+
+use self::chaos::Chaos;
+use self::platform::Platform;
+
+/// What to show.
+#[derive(Args, Debug)]
+pub struct Options {
+    /// Orders of all geos together [default: 60, or all of the instance]
+    #[arg(long)]
+    pub orders: Option<usize>,
+    /// Geos, from the top of schemas/geos.toml
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=20))]
+    pub geos: u8,
+    /// How many times faster than life
+    #[arg(long, default_value_t = 60.0)]
+    pub speed: f64,
+    /// The same seed: the same city, and the same kills
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// A Meal Delivery Routing instance to play instead of a generated city
+    #[arg(long)]
+    pub instance: Option<PathBuf>,
+    /// Kill processors now and then, without warning
+    #[arg(long)]
+    pub chaos: bool,
+    /// Leave everything running afterwards
+    #[arg(long)]
+    pub keep: bool,
+}
+
+/// Programs the demo runs, besides this one.
+const PACKAGES: [&str; 7] = [
+    "orders",
+    "payments",
+    "assignment",
+    "notifier",
+    "gateway",
+    "city",
+    "swiftctl",
+];
+
+/// Runs it all; the exit code says whether every check held.
+pub fn run(options: &Options) -> Result<ExitCode> {
+    process::catch_interrupts();
+    build()?;
+    let dir = StackDir::from_env()?;
+    eprintln!("demo: an empty stack (what an earlier one held is deleted)");
+    stack::reset(&dir)?;
+    let state = stack::up(&dir, stack::Options::default())?;
+    let outcome = play(options, &dir, &state);
+    if !options.keep {
+        stack::down(&dir)?;
+    }
+    let (report, holds) = outcome?;
+    print!("{report}");
+    Ok(if holds {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn build() -> Result<()> {
+    eprintln!("demo: building");
+    let mut arguments = vec!["build"];
+    arguments.extend(PACKAGES.iter().flat_map(|package| ["--package", package]));
+    workspace::cargo(&arguments)
+}
+
+/// Starts the platform, lets the city live on it, and has the outsider look; returns the report and whether all holds.
+fn play(options: &Options, dir: &StackDir, state: &stack::state::State) -> Result<(String, bool)> {
+    let geos = city::geos(options.geos)?;
+    let roads = city::roads(options, &geos)?;
+    let mut platform = Platform::start(options, dir, state, &geos, &roads)?;
+    let mut chaos = options.chaos.then(|| Chaos::new(options.seed));
+    let lived = city::live(options, state, &geos, |second| match &mut chaos {
+        Some(chaos) => chaos.act(second, &mut platform),
+        None => platform.check_alive(),
+    })?;
+    if let Some(chaos) = &chaos {
+        eprintln!(
+            "demo: {} processors killed and started again",
+            chaos.kills()
+        );
+    }
+    // Two reasons for more than one writer of a geo's orders: a kill, and a change of ownership. Without, it is one.
+    let (report, holds) = city::verify(state, &geos, (!options.chaos).then_some(1))?;
+    if options.keep {
+        platform.leave();
+        print_how_to_look(state, &geos, dir);
+    } else {
+        platform.stop()?;
+    }
+    Ok((report, holds && lived))
+}
+
+fn print_how_to_look(state: &stack::state::State, geos: &[String], dir: &StackDir) {
+    let geo = &geos[0];
+    println!(
+        "kept running; `cargo xtask stack status` lists it, `cargo xtask stack down` stops it"
+    );
+    println!(
+        "  topics    kcat -b {} -t orders.events.{geo} -s value=avro -r {} -e",
+        state.kafka,
+        registry_root(&state.registry)
+    );
+    println!(
+        "  tables    psql {} -c 'select status, count(*) from orders.orders group by 1'",
+        state.postgres
+    );
+    for (name, service) in crate::services::live(&dir.services()) {
+        println!("  metrics   curl {}/metrics  # {name}", service.http);
+    }
+    println!("  logs      {}", dir.logs().display());
+}
+
+/// kcat's Avro reader wants the URL that `/schemas/ids/<id>` is under, which is the whole one.
+fn registry_root(registry: &str) -> &str {
+    registry.trim_end_matches('/')
+}
