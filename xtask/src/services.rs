@@ -64,10 +64,12 @@ impl Running {
         Ok(running)
     }
 
+    #[cfg(test)]
     pub fn name(&self) -> &str {
         &self.name
     }
 
+    #[cfg(test)]
     pub fn pid(&self) -> u32 {
         self.process.pid
     }

@@ -180,6 +180,7 @@ fn idle_timeout_ms() -> u32 {
 pub struct RuntimeSettings {
     /// Slot of this process among the instances of its service; names its group member and its transactional producer.
     /// Default "0". Two live processes with the same slot fence each other.
+    #[serde(deserialize_with = "text_or_number")]
     pub instance: String,
     /// Consumer group; default: the service's name. Changing it orphans the committed positions.
     pub group: Option<String>,
@@ -212,6 +213,20 @@ pub struct RuntimeSettings {
     pub idle_ms: u64,
     /// How often a resting lane commits its offset again, in seconds. Default 86400: Kafka forgets offsets after 7 days.
     pub offset_refresh_s: u64,
+}
+
+/// A slot may be called 0: the environment cannot say whether that is a number.
+fn text_or_number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Slot {
+        Number(u64),
+        Text(String),
+    }
+    Ok(match Slot::deserialize(deserializer)? {
+        Slot::Number(number) => number.to_string(),
+        Slot::Text(text) => text,
+    })
 }
 
 impl Default for RuntimeSettings {
@@ -355,6 +370,18 @@ mod tests {
         assert!(
             error.contains("max_batch") && error.contains("many"),
             "{error}"
+        );
+    }
+
+    #[test]
+    fn a_slot_may_be_a_number() {
+        assert_eq!(
+            load("[runtime]\ninstance = 7").unwrap().runtime.instance,
+            "7"
+        );
+        assert_eq!(
+            load("[runtime]\ninstance = 'a'").unwrap().runtime.instance,
+            "a"
         );
     }
 

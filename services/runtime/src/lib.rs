@@ -32,6 +32,7 @@ mod health;
 mod http;
 mod membership;
 mod metric;
+mod part;
 mod publisher;
 mod reader;
 mod recovery;
