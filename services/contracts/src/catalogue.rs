@@ -30,6 +30,12 @@ pub struct CatalogueError {
     pub problem: String,
 }
 
+/// Largest message of a topic: Kafka's own default.
+const MESSAGE_BYTES: u32 = 1_048_588;
+/// Largest dead letter: the largest message, and the headers that say why it died. One that did not fit would be refused
+/// again and again, and hold its lane up.
+const DEAD_LETTER_BYTES: u32 = 2_000_000;
+
 /// Geos and topics.
 #[derive(Debug, Clone)]
 pub struct Catalogue {
@@ -75,6 +81,8 @@ pub struct TopicSpec {
     pub retention: Duration,
     /// Kafka's `cleanup.policy`.
     pub cleanup_policy: &'static str,
+    /// Kafka's `max.message.bytes`.
+    pub max_message_bytes: u32,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -235,6 +243,7 @@ impl Catalogue {
             partitions: u32::try_from(self.geos.len()).unwrap_or(u32::MAX),
             retention: hours(self.ownership.retention_h),
             cleanup_policy: self.ownership.cleanup_policy.kafka(),
+            max_message_bytes: MESSAGE_BYTES,
         }];
         for geo in geos {
             let geo = self.geo(geo.as_str())?;
@@ -256,6 +265,7 @@ impl Catalogue {
             partitions: self.partitions_of(stream, geo),
             retention: hours(stream.retention_h),
             cleanup_policy: stream.cleanup_policy.kafka(),
+            max_message_bytes: MESSAGE_BYTES,
         });
         if stream.dead_letters {
             specs.push(TopicSpec {
@@ -263,6 +273,7 @@ impl Catalogue {
                 partitions: self.dead_letters.partitions,
                 retention: hours(self.dead_letters.retention_h),
                 cleanup_policy: self.dead_letters.cleanup_policy.kafka(),
+                max_message_bytes: DEAD_LETTER_BYTES,
             });
         }
     }

@@ -257,10 +257,11 @@ impl<P: Processor> Engine<P> {
         let now = Instant::now();
         for unit in units {
             let Some(lane) = self.parts.topology.lane(unit).cloned() else {
-                tracing::error!(
+                // Rightly so where this process serves some of the geos only.
+                tracing::info!(
                     topic = unit.topic,
                     partition = unit.partition,
-                    "assigned a partition that the catalogue does not know"
+                    "assigned a partition of no lane of this process"
                 );
                 continue;
             };

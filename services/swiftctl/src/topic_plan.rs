@@ -10,6 +10,7 @@ use serde::Serialize;
 
 pub const RETENTION: &str = "retention.ms";
 pub const CLEANUP: &str = "cleanup.policy";
+pub const MESSAGE_BYTES: &str = "max.message.bytes";
 pub const MIN_INSYNC: &str = "min.insync.replicas";
 
 /// A topic of the cluster.
@@ -134,12 +135,13 @@ fn alter(spec: &TopicSpec, existing: &Existing, allow_lower_retention: bool) -> 
 }
 
 /// A write is safe once two replicas have it, where there are three.
-fn settings(spec: &TopicSpec, replicas: u32) -> [(&'static str, String); 3] {
+fn settings(spec: &TopicSpec, replicas: u32) -> [(&'static str, String); 4] {
     let min_insync = if replicas >= 3 { "2" } else { "1" };
     [
         (RETENTION, spec.retention.as_millis().to_string()),
         (CLEANUP, spec.cleanup_policy.to_owned()),
         (MIN_INSYNC, min_insync.to_owned()),
+        (MESSAGE_BYTES, spec.max_message_bytes.to_string()),
     ]
 }
 
@@ -167,6 +169,7 @@ mod tests {
             partitions,
             retention: Duration::from_secs(hours * HOUR),
             cleanup_policy: "delete",
+            max_message_bytes: 1_048_588,
         }
     }
 
@@ -175,6 +178,7 @@ mod tests {
             (RETENTION, retention_ms),
             (CLEANUP, "delete"),
             (MIN_INSYNC, "1"),
+            (MESSAGE_BYTES, "1048588"),
         ];
         let topic = Existing {
             partitions,
