@@ -23,6 +23,8 @@ use crate::workspace;
 pub const PROCESSORS: [&str; 4] = ["orders", "payments", "assignment", "notifier"];
 const READY: Duration = Duration::from_secs(60);
 const GRACE: Duration = Duration::from_secs(20);
+/// Seconds of ours that a driver's phone has to answer an offer.
+const ANSWER_S: f64 = 10.0;
 
 /// Everything the demo started beside the stack.
 pub struct Platform {
@@ -190,6 +192,17 @@ fn settings(
         "assignment",
         "geos",
         Value::Table(roads.iter().map(road).collect()),
+    );
+    // A phone answers within seconds of our time, however fast the city's runs; a processor that is killed needs some too.
+    let dispatch = settings
+        .get_mut("assignment")
+        .and_then(|section| section.get_mut("dispatch"));
+    let dispatch = dispatch
+        .and_then(Value::as_table_mut)
+        .context("deploy/swift-eats.toml: no [assignment.dispatch]")?;
+    dispatch.insert(
+        "offer_timeout_s".to_owned(),
+        Value::Float(ANSWER_S * options.speed),
     );
     Ok(settings)
 }
