@@ -119,8 +119,7 @@ fn print_how_to_look(state: &stack::state::State, geos: &[String], dir: &StackDi
     );
     println!(
         "  topics    kcat -b {} -t orders.events.{geo} -s value=avro -r {} -e",
-        state.kafka,
-        registry_root(&state.registry)
+        state.kafka, state.registry
     );
     println!(
         "  tables    psql {} -c 'select status, count(*) from orders.orders group by 1'",
@@ -130,9 +129,4 @@ fn print_how_to_look(state: &stack::state::State, geos: &[String], dir: &StackDi
         println!("  metrics   curl {}/metrics  # {name}", service.http);
     }
     println!("  logs      {}", dir.logs().display());
-}
-
-/// kcat's Avro reader wants the URL that `/schemas/ids/<id>` is under, which is the whole one.
-fn registry_root(registry: &str) -> &str {
-    registry.trim_end_matches('/')
 }
