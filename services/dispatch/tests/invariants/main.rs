@@ -63,7 +63,7 @@ impl<'a> Story<'a> {
             max_wait_s: 900.0,
             cool_down_s: 200.0,
             offer_timeout_s: setting.answers.then_some(45.0),
-            vanish_after_s: setting.silence.then_some(50.0),
+            vanish_after_s: setting.silence.then_some(80.0),
             abandon_after_s: Some(400.0),
             ..Config::default()
         };
