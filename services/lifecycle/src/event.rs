@@ -13,6 +13,8 @@ pub enum Event {
     PaymentCaptured,
     /// The money was not taken and will not be.
     PaymentDeclined,
+    /// The money could not be taken in the time that was given, and will not be.
+    PaymentExpired,
     /// The money was given back.
     PaymentRefunded,
     /// A driver holds the order.
