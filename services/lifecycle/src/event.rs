@@ -15,6 +15,8 @@ pub enum Event {
     PaymentDeclined,
     /// The money could not be taken in the time that was given, and will not be.
     PaymentExpired,
+    /// Whether the money was taken is still unknown at the instant after which it is no longer wanted.
+    PaymentDelayed,
     /// The money was given back.
     PaymentRefunded,
     /// A driver holds the order.

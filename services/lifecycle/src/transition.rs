@@ -22,6 +22,7 @@ pub fn apply(state: State, event: Event) -> Outcome {
         Event::PaymentCaptured => payment_captured(state),
         Event::PaymentDeclined => payment_declined(state, PaymentFailed),
         Event::PaymentExpired => payment_declined(state, Cancelled),
+        Event::PaymentDelayed => payment_delayed(state),
         Event::PaymentRefunded => payment_refunded(state),
         Event::DriverAssigned { attempt } => driver_assigned(state, attempt),
         Event::AssignmentReleased { attempt } => assignment_released(state, attempt),
@@ -174,6 +175,25 @@ fn payment_declined(state: State, exit: Status) -> Outcome {
         }
         PickedUp | Delivered => illegal(Contradiction::AlreadyPickedUp),
         PaymentFailed | Cancelled | Undeliverable => to(declined, &[]),
+    }
+}
+
+/// Nobody waits any longer; money that turns out to have been taken goes back.
+fn payment_delayed(state: State) -> Outcome {
+    match state.payment {
+        Payment::Unasked => return illegal(NotAskedFor),
+        Payment::Declined | Payment::Captured | Payment::RefundRequested | Payment::Refunded => {
+            return stale(Overtaken);
+        }
+        Payment::Requested => {}
+    }
+    match state.status {
+        Placed | Rejected => illegal(NotAskedFor),
+        PaymentPending | Confirmed | DriverAssigned => {
+            end(state, Cancelled, Effect::PublishCancelled)
+        }
+        PickedUp | Delivered => stale(Overtaken),
+        PaymentFailed | Cancelled | Undeliverable => stale(OrderEnded),
     }
 }
 
