@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 use clap::Args;
+use rdkafka::ClientConfig;
 use runtime::Settings;
 use serde::de::DeserializeOwned;
 
@@ -30,6 +31,20 @@ impl Endpoints {
         given(&self.brokers, "--brokers", "SWIFT_EATS_KAFKA", |settings| {
             settings.kafka.brokers
         })
+    }
+
+    /// How Kafka is reached: the brokers, and the services' own properties (security, and whatever else), if there are any.
+    pub fn kafka(&self) -> Result<ClientConfig> {
+        let mut config = ClientConfig::new();
+        match Settings::load() {
+            Ok(settings) => config.extend(settings.kafka.properties),
+            Err(runtime::ConfigError::NoFile(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+        config
+            .set("bootstrap.servers", self.brokers()?)
+            .set("client.id", "swiftctl");
+        Ok(config)
     }
 
     pub fn registry(&self) -> Result<String> {

@@ -6,11 +6,16 @@
 //! Exit codes, for scripts: 0 done, or nothing to do; 1 failed (something could not be reached, read or written); 2 wrong
 //! usage; 3 refused: what the files say must not be done, and nothing was changed.
 
+mod avro;
 mod cluster;
 mod database;
+mod dlq;
 mod endpoints;
+mod instant;
+mod log;
 mod orders;
 mod output;
+mod progress;
 mod registry;
 mod schemas;
 mod topic_plan;
@@ -46,6 +51,9 @@ enum Group {
     /// Orders that need a person.
     #[command(subcommand)]
     Orders(orders::Command),
+    /// Dead letters: look at them, put them back, put them away.
+    #[command(subcommand)]
+    Dlq(dlq::Command),
     /// Topics of the cluster against the catalogue.
     #[command(subcommand)]
     Topics(topics::Command),
@@ -64,6 +72,7 @@ async fn main() -> ExitCode {
     let outcome = match cli.group {
         Group::Schemas(command) => schemas::run(command, &cli.endpoints, cli.format).await,
         Group::Orders(command) => orders::run(command, &cli.endpoints, cli.format).await,
+        Group::Dlq(command) => dlq::run(command, &cli.endpoints, cli.format).await,
         Group::Topics(command) => topics::run(command, &cli.endpoints, cli.format).await,
     };
     match outcome {

@@ -1,6 +1,7 @@
 //! Results as a table for people or as JSON for programs; both hold the same.
 
 use anyhow::Result;
+use chrono::{DateTime, Utc};
 use clap::ValueEnum;
 use serde::Serialize;
 
@@ -51,4 +52,19 @@ fn table<R: Row>(rows: &[R]) -> String {
         text.push('\n');
     }
     text
+}
+
+/// An instant to the second.
+pub fn second(at: DateTime<Utc>) -> String {
+    at.format("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+/// No more than so many characters, on one line.
+pub fn short(text: &str, most: usize) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if line.chars().count() <= most {
+        return line;
+    }
+    let kept: String = line.chars().take(most.saturating_sub(1)).collect();
+    format!("{kept}…")
 }

@@ -58,6 +58,14 @@ impl Registry {
         Ok(versions)
     }
 
+    /// The schema of an id, as it was registered.
+    pub async fn schema(&self, id: u32) -> Result<Option<String>> {
+        let found = self
+            .call(Method::GET, &format!("/schemas/ids/{id}"), None)
+            .await?;
+        Ok(found.and_then(|answer| answer["schema"].as_str().map(str::to_owned)))
+    }
+
     /// The subject's own rule, if it has one.
     pub async fn compatibility(&self, contract: &Contract) -> Result<Option<String>> {
         let path = format!("/config/{}", contract.full_name);
