@@ -120,6 +120,7 @@ impl<P: Processor> Engine<P> {
                     return Ok(());
                 }
             }
+            self.heed_decisions().await;
             let restored = self.restore().await;
             self.gather().await?;
             let cycled = self.cycle().await;
@@ -215,7 +216,8 @@ impl<P: Processor> Engine<P> {
                 let tidy = running.tidy_at(&slot.lane, idle, refresh);
                 Some(timer.map_or(tidy, |timer| timer.min(tidy)))
             }
-            Phase::Reading { .. } | Phase::Busy | Phase::Refused => None,
+            Phase::Refused { look_at } => Some(*look_at),
+            Phase::Reading { .. } | Phase::Busy => None,
         };
         self.slots
             .values()
@@ -420,7 +422,7 @@ impl<P: Processor> Engine<P> {
                     running += 1;
                     work += usize::from(lane.has_events(now));
                 }
-                Phase::Refused => refused += 1,
+                Phase::Refused { .. } => refused += 1,
                 _ => waiting += 1,
             }
         }

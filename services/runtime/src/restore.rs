@@ -12,12 +12,13 @@ use thiserror::Error;
 
 use crate::cycle::backoff;
 use crate::engine::Engine;
-use crate::lane::{Lane, LaneId, SourcePartition};
+use crate::lane::{Lane, LaneId};
 use crate::metric;
 use crate::probe::Step;
 use crate::processor::{ApplyError, Loaded, Processor};
 use crate::publisher::{CommitPosition, Publication, PublishError};
-use crate::recovery::{self, Contradiction, KafkaSides, Plan};
+use crate::recovery::{self, KafkaSides, Plan};
+use crate::refusal::Doubted;
 use crate::running::{Phase, Running};
 use crate::store::{self, LaneRow};
 use crate::timers::Timers;
@@ -59,8 +60,6 @@ struct Restored<P: Processor> {
 
 /// How long one read of Kafka's side may take before it is repeated.
 const READ: Duration = Duration::from_secs(15);
-/// So often in a row a contradiction must be seen before the lane is refused.
-const DOUBTS: u32 = 3;
 
 impl<P: Processor> Engine<P> {
     /// Starts the recovery of lanes whose pause is over; says whether any were waiting.
@@ -181,7 +180,7 @@ impl<P: Processor> Engine<P> {
     async fn take_lanes(
         &self,
         lanes: &[(Arc<Lane>, KafkaSides)],
-    ) -> Result<(Vec<Restored<P>>, Vec<(Arc<Lane>, Contradiction)>), RestoreError> {
+    ) -> Result<(Vec<Restored<P>>, Vec<Doubted>), RestoreError> {
         let mut tx = self.parts.db.begin().await?;
         let ids: Vec<LaneId> = lanes.iter().map(|(lane, _)| lane.id.clone()).collect();
         let mut taken = store::take(&mut tx, &ids).await?;
@@ -204,7 +203,11 @@ impl<P: Processor> Engine<P> {
                     }));
                     plans.push((lane.clone(), taken, plan));
                 }
-                Err(contradiction) => doubted.push((lane.clone(), contradiction)),
+                Err(contradiction) => doubted.push(Doubted {
+                    lane: lane.clone(),
+                    epoch: taken.row.epoch,
+                    contradiction,
+                }),
             }
         }
         store::begin_positions(&mut tx, &starts).await?;
@@ -254,71 +257,6 @@ impl<P: Processor> Engine<P> {
             return Ok(());
         }
         Ok(self.parts.publisher.publish(publication).await?)
-    }
-
-    /// Contradictions are looked at again; those that stay, while this process is still the owner, stop their lanes.
-    async fn doubt(
-        &mut self,
-        doubted: Vec<(Arc<Lane>, Contradiction)>,
-        lanes: &[(Arc<Lane>, KafkaSides)],
-    ) {
-        for (lane, contradiction) in doubted {
-            let Some(slot) = self.slots.get_mut(&lane.id) else {
-                continue;
-            };
-            let seen = slot.doubt.take().filter(|(last, _)| *last == contradiction);
-            let doubts = seen.map_or(1, |(_, times)| times + 1);
-            slot.doubt = Some((contradiction.clone(), doubts));
-            slot.phase = Phase::Waiting {
-                until: Instant::now() + Duration::from_millis(250) * doubts,
-            };
-            if doubts < DOUBTS {
-                continue;
-            }
-            let sides = lanes
-                .iter()
-                .find(|(other, _)| other.id == lane.id)
-                .map(|(_, sides)| sides);
-            if !self.is_owner(&lane, sides).await {
-                tracing::info!(lane = %lane.id, "stale: the lane has another owner");
-                continue;
-            }
-            metrics::counter!(metric::VIOLATIONS, "kind" => "lane_refused").increment(1);
-            tracing::error!(lane = %lane.id, reason = %contradiction, "lane refused: it stands still until an operator decides");
-            if let Some(slot) = self.slots.get_mut(&lane.id) {
-                slot.phase = Phase::Refused;
-            }
-        }
-    }
-
-    /// Asks the broker whether this generation is current: it checks that when offsets enter a transaction, which is then
-    /// aborted.
-    async fn is_owner(&self, lane: &Lane, sides: Option<&KafkaSides>) -> bool {
-        let (Some(generation), Some(sides)) = (self.generation.clone(), sides) else {
-            return false;
-        };
-        let position =
-            |(source, side): (&SourcePartition, &crate::recovery::KafkaSide)| CommitPosition {
-                topic: source.source.topic.clone(),
-                partition: source.partition,
-                offset: side.committed.map_or(side.first, |(offset, _)| offset),
-                seq: side.committed.map_or(0, |(_, seq)| seq),
-            };
-        let positions = lane
-            .sources
-            .iter()
-            .zip(sides)
-            .take(1)
-            .map(position)
-            .collect();
-        self.parts
-            .publisher
-            .is_current(Publication {
-                rows: Vec::new(),
-                positions,
-                generation,
-            })
-            .await
     }
 
     /// Step f: the lane runs.

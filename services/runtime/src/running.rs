@@ -47,8 +47,10 @@ pub(crate) enum Phase<P: Processor> {
     Running(Box<Running<P>>),
     /// In the middle of a cycle or a recovery.
     Busy,
-    /// The logs contradict each other: an operator has to decide.
-    Refused,
+    /// The logs contradict each other: an operator has to decide. When to look whether he has.
+    Refused {
+        look_at: Instant,
+    },
 }
 
 /// What is remembered of a running lane. A cache: after any failure it is dropped and loaded again.

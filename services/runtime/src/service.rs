@@ -1,7 +1,7 @@
 //! A processor as a process: settings, database, clients, engine, and a clean end.
 //!
 //! Order matters at both ends. The producer is initialised before the group is joined, because a member may own lanes from
-//! its first callback on. On SIGTERM the process turns unready, finishes its cycle, leaves the group (which hands its lanes
+//! its first callback on. On SIGTERM, or when an operator asks for a drain, the process turns unready, finishes its cycle, leaves the group (which hands its lanes
 //! over at once) and closes; a second signal exits on the spot and loses nothing, as any crash.
 
 use std::process::ExitCode;
@@ -12,13 +12,14 @@ use rdkafka::error::KafkaError;
 use sqlx::migrate::Migrator;
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use crate::clients::{self, Identity};
 use crate::config::{ConfigError, Settings};
 use crate::dead_letter::Undertaker;
 use crate::engine::{Engine, EngineError, Parts};
 use crate::health::Health;
+use crate::instance::Instance;
 use crate::lane::Topology;
 use crate::membership::Membership;
 use crate::probe::Probe;
@@ -124,7 +125,9 @@ where
 {
     let settings = Settings::load()?;
     let telemetry = telemetry::start(name, &settings.telemetry)?;
-    let stop = stop_on_signal(Duration::from_secs(settings.runtime.shutdown_timeout_s))?;
+    let drain = Arc::new(Notify::new());
+    let budget = Duration::from_secs(settings.runtime.shutdown_timeout_s);
+    let stop = stop_on_signal(budget, drain.clone())?;
     let health = Health::new(Duration::from_secs(settings.runtime.stall_timeout_s));
     let address = http::serve(
         name,
@@ -138,6 +141,9 @@ where
         .await
         .map_err(|error| ServiceError::Build(error.into()))?;
     let db = store::open(&settings.postgres, name, migrations).await?;
+    let instance = Instance::enter(db.clone(), &settings.runtime.instance).await;
+    let instance = instance.map_err(StoreError::Connect)?;
+    instance.watch(drain);
     let identity = Identity::new(name, &settings.runtime);
     let (kafka, runtime) = (&settings.kafka, &settings.runtime);
     let producer = clients::producer(kafka, runtime, &identity);
@@ -182,21 +188,28 @@ where
         }
     });
     let ended = engine.run(membership, stop).await;
+    if ended.is_ok() {
+        instance.leave().await;
+    }
     db.close().await;
     tracing::info!("stopped");
     telemetry.finish();
     Ok(ended?)
 }
 
-/// Turns true at the first SIGTERM or SIGINT; a second one, or an end that takes too long, exits by force.
-fn stop_on_signal(budget: Duration) -> Result<watch::Receiver<bool>, std::io::Error> {
+/// Turns true at the first SIGTERM or SIGINT, or when it is to drain; a (second) signal, or an end that takes too long, exits by
+/// force.
+fn stop_on_signal(
+    budget: Duration,
+    drain: Arc<Notify>,
+) -> Result<watch::Receiver<bool>, std::io::Error> {
     let (mut terminate, mut interrupt) = (
         signal(SignalKind::terminate())?,
         signal(SignalKind::interrupt())?,
     );
     let (stop, stopped) = watch::channel(false);
     tokio::spawn(async move {
-        tokio::select! { _ = terminate.recv() => {} _ = interrupt.recv() => {} }
+        tokio::select! { _ = terminate.recv() => {} _ = interrupt.recv() => {} () = drain.notified() => {} }
         tracing::info!("stopping");
         stop.send_replace(true);
         tokio::select! {

@@ -164,7 +164,8 @@ pub(crate) async fn take(
         .execute(&mut *tx)
         .await?;
     let rows = sqlx::query(
-        "UPDATE lanes SET epoch = epoch + 1, version = version + 1 WHERE lane = ANY($1::text[])
+        "UPDATE lanes SET epoch = epoch + 1, version = version + 1, refused = NULL, refused_at = NULL
+         WHERE lane = ANY($1::text[])
          RETURNING lane, version, epoch, seq",
     )
     .bind(&ids)
@@ -214,6 +215,32 @@ pub(crate) async fn take(
         }
     }
     Ok(taken)
+}
+
+/// Puts on record why a lane is not run, unless it has been taken since. Says whether it did.
+pub(crate) async fn refuse(
+    db: &PgPool,
+    lane: &LaneId,
+    epoch: i64,
+    reason: &str,
+) -> Result<bool, sqlx::Error> {
+    let refused = sqlx::query(
+        "UPDATE lanes SET refused = $3, refused_at = now() WHERE lane = $1 AND epoch = $2",
+    );
+    let refused = refused.bind(lane.as_str()).bind(epoch).bind(reason);
+    Ok(refused.execute(db).await?.rows_affected() == 1)
+}
+
+/// Those of the lanes whose refusal has been cleared.
+pub(crate) async fn unrefused(db: &PgPool, lanes: &[LaneId]) -> Result<Vec<LaneId>, sqlx::Error> {
+    let ids: Vec<&str> = lanes.iter().map(LaneId::as_str).collect();
+    let found: Vec<String> = sqlx::query_scalar(
+        "SELECT lane FROM lanes WHERE lane = ANY($1::text[]) AND refused IS NULL",
+    )
+    .bind(ids)
+    .fetch_all(db)
+    .await?;
+    Ok(found.into_iter().map(LaneId::new).collect())
 }
 
 /// Records the start positions of source partitions that a lane has never read.

@@ -11,6 +11,7 @@ mod crash;
 mod cut_connection;
 mod group_lane;
 mod missing_commit;
+mod operator;
 mod outage;
 mod poison;
 mod rebalance;

@@ -5,6 +5,7 @@ use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use runtime::Step;
 
+use crate::operator::decides;
 use crate::toy::Halt;
 use crate::world::{DEADLINE, World};
 
@@ -37,7 +38,17 @@ async fn with_nothing_left_to_publish_the_word_of_postgresql_is_enough() {
 }
 
 #[tokio::test]
-async fn with_rows_that_may_be_published_or_not_the_lane_is_refused_and_the_others_run() {
+async fn rows_that_may_be_published_or_not_are_published_when_the_operator_says_so() {
+    undecided("--publish-outbox", 10).await;
+}
+
+#[tokio::test]
+async fn rows_that_may_be_published_or_not_are_dropped_when_the_operator_says_so() {
+    undecided("--drop-outbox", 0).await;
+}
+
+/// With rows that may be published or not the lane is refused and the others run; `decision` publishes so many records.
+async fn undecided(decision: &str, records: usize) {
     let world = World::new("undecided", 2).await;
     let start = || world.toy("a").set("RUNTIME__SESSION_TIMEOUT_MS", 2_000);
     world.feed(20).await;
@@ -53,10 +64,14 @@ async fn with_rows_that_may_be_published_or_not_the_lane_is_refused_and_the_othe
     let published = world.read(&world.output).await.len();
     let mut toy = start().start();
     toy.reaches("runtime_lanes{phase=\"refused\"}", 1.0).await;
-    let (log, command) = (toy.log(), "swiftctl lanes reset --publish-outbox");
+    let log = toy.log();
+    let command = "swiftctl lanes reset --publish-outbox` or `--drop-outbox`";
     assert!(log.contains(command), "{log}");
     world.feed_partition(1, 10).await;
     world.settle().await;
     assert_eq!(world.read(&world.output).await.len(), published + 10);
     assert!(toy.is_running());
+    decides(&world, &toy, decision).await;
+    let all = world.read(&world.output).await.len();
+    assert_eq!(all, published + 10 + records + 10);
 }

@@ -5,6 +5,7 @@ use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::{Offset, TopicPartitionList};
 
+use crate::operator::{decides, reset};
 use crate::toy::Toy;
 use crate::world::World;
 
@@ -49,6 +50,23 @@ async fn a_database_restored_from_a_backup_is_not_applied_to_again() {
     is_refused(&world, &mut toy, "swiftctl lanes reset --to-kafka").await;
     // Nothing of the refused lane, which would have counted the same messages again.
     assert_eq!(world.read(&world.output).await.len(), published + 10);
+    for (arguments, said) in [
+        (&["--to-earliest", "--yes"][..], "does not resolve it"),
+        (&["--to-kafka"], "gives something up"),
+    ] {
+        let (code, printed) = reset(&world, arguments);
+        assert!(code == 3 && printed.contains(said), "{code}: {printed}");
+    }
+    let (code, printed) = reset(&world, &["--to-kafka", "--dry-run"]);
+    assert!(code == 0 && printed.contains("row number"), "{printed}");
+    let refused = "SELECT count(*) FROM toy.lanes WHERE refused LIKE '%--to-kafka%'";
+    assert_eq!(world.number(refused).await, 1);
+    decides(&world, &toy, "--to-kafka").await;
+    let (code, printed) = reset(&world, &["--to-kafka", "--yes"]);
+    assert!(
+        code == 3 && printed.contains("nobody refuses"),
+        "{code}: {printed}"
+    );
 }
 
 #[tokio::test]
@@ -62,6 +80,7 @@ async fn a_topic_that_was_created_anew_is_not_read_as_if_it_were_the_old_one() {
     recreate(&world.broker, &world.input, world.partitions).await;
     let mut toy = world.toy("a").start();
     is_refused(&world, &mut toy, "swiftctl lanes reset --to-earliest").await;
+    decides(&world, &toy, "--to-earliest").await;
 }
 
 #[tokio::test]
@@ -72,6 +91,7 @@ async fn a_topic_that_is_created_anew_under_a_running_lane_stops_it() {
     world.settle().await;
     recreate(&world.broker, &world.input, world.partitions).await;
     is_refused(&world, &mut toy, "swiftctl lanes reset --to-earliest").await;
+    decides(&world, &toy, "--to-latest").await;
 }
 
 #[tokio::test]
@@ -91,6 +111,15 @@ async fn messages_that_retention_took_before_they_were_read_are_not_passed_over(
     assert_eq!(deleted.unwrap().elements()[0].offset(), Offset::Offset(15));
     let mut toy = world.toy("a").start();
     is_refused(&world, &mut toy, "swiftctl lanes reset --to-earliest").await;
+    let applied = world
+        .number("SELECT sum(count)::bigint FROM toy.counters")
+        .await;
+    decides(&world, &toy, "--to-earliest").await;
+    // What retention has left in the log, and what came afterwards.
+    let now = world
+        .number("SELECT sum(count)::bigint FROM toy.counters")
+        .await;
+    assert_eq!(now, applied + 5 + 10);
 }
 
 async fn recreate(broker: &Broker, topic: &str, partitions: i32) {
