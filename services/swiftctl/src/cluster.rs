@@ -27,15 +27,13 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    pub fn connect(brokers: &str) -> Result<Self> {
-        let mut config = ClientConfig::new();
-        config
-            .set("bootstrap.servers", brokers)
-            .set("client.id", "swiftctl");
-        let admin = config
+    /// `kafka`: how the cluster is reached.
+    pub fn connect(kafka: &ClientConfig) -> Result<Self> {
+        let brokers = kafka.get("bootstrap.servers").unwrap_or_default();
+        let brokers = brokers.to_owned();
+        let admin = kafka
             .create()
             .with_context(|| format!("brokers {brokers}"))?;
-        let brokers = brokers.to_owned();
         Ok(Cluster { admin, brokers })
     }
 

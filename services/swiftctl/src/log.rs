@@ -32,11 +32,6 @@ pub struct Stored {
 }
 
 impl Stored {
-    /// `topic/partition@offset`.
-    pub fn place(&self) -> String {
-        format!("{}/{}@{}", self.topic, self.partition, self.offset)
-    }
-
     /// The last header of that name, as text; Kafka's clients resolve duplicates so.
     pub fn header(&self, name: &str) -> Option<&str> {
         let (_, value) = self.headers.iter().rev().find(|(known, _)| known == name)?;
@@ -74,6 +69,11 @@ impl Log {
             .set("fetch.wait.max.ms", "50");
         let consumer = config.create().context("a Kafka consumer")?;
         Ok(Log { consumer, config })
+    }
+
+    /// How its clients are set up.
+    pub fn config(&self) -> &ClientConfig {
+        &self.config
     }
 
     pub fn consumer(&self) -> &BaseConsumer {
@@ -160,25 +160,6 @@ impl Log {
             }
         }
         Ok(from)
-    }
-
-    /// One record; `None` when it is not (or no longer) there, or not committed.
-    pub fn get(&self, topic: &str, partition: i32, offset: i64) -> Result<Option<Stored>> {
-        let mut list = TopicPartitionList::new();
-        list.add_partition_offset(topic, partition, Offset::Offset(offset))?;
-        self.consumer.assign(&list)?;
-        let begin = Instant::now();
-        let found = loop {
-            match self.consumer.poll(POLL) {
-                Some(Ok(message)) => break Some(stored(&message)),
-                Some(Err(KafkaError::PartitionEOF(_))) => break None,
-                Some(Err(error)) => return Err(error).with_context(|| format!("reading {topic}")),
-                None if begin.elapsed() > TIMEOUT => bail!("{topic} does not answer"),
-                None => {}
-            }
-        };
-        self.consumer.unassign()?;
-        Ok(found.filter(|stored| stored.offset == offset))
     }
 
     /// Waits until no transaction is open below what the topic holds now: [`Log::read`] then sees all that was decided.

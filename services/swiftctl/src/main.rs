@@ -1,7 +1,9 @@
-//! The operator's tool: brings a cluster and a registry to what the files of this tree say, and shows where they differ.
+//! The operator's one tool: what a cluster, a registry and the services hold against what they should, what went wrong with an
+//! order, a lane or a message, and what can be done about it.
 //!
-//! Every command that changes something prints its plan first and has `--dry-run`; nothing is ever deleted, and what would
-//! lose data is refused. One module per group of commands.
+//! Every command that changes something has `--dry-run`, and makes its whole plan before it changes anything. What gives
+//! something up is refused unless it is asked for by name. One module per group of commands; what they find out comes from
+//! Kafka, the registry and PostgreSQL, so that no service has to be well for it.
 //!
 //! Exit codes, for scripts: 0 done, or nothing to do; 1 failed (something could not be reached, read or written); 2 wrong
 //! usage; 3 refused: what the files say must not be done, and nothing was changed.
@@ -10,20 +12,25 @@ mod avro;
 mod cluster;
 mod database;
 mod dlq;
+mod drain;
+mod drivers;
 mod endpoints;
+mod events;
 mod instant;
+mod lanes;
 mod log;
 mod orders;
 mod output;
 mod progress;
 mod registry;
+mod schema_diff;
 mod schemas;
 mod topic_plan;
 mod topics;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::endpoints::Endpoints;
 use crate::output::Format;
@@ -54,6 +61,21 @@ enum Group {
     /// Dead letters: look at them, put them back, put them away.
     #[command(subcommand)]
     Dlq(dlq::Command),
+    /// What the topics say: an order's whole story, or what happens now.
+    #[command(subcommand)]
+    Events(events::Command),
+    /// Drivers, as assignment knows them.
+    #[command(subcommand)]
+    Drivers(drivers::Command),
+    /// Ask an instance of a service to hand its lanes over and end.
+    Drain(drain::Drain),
+    /// Print completions for a shell, e.g. `source <(swiftctl completions bash)`.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Lanes of the services: owner, position in both logs, lag, and what stands still and why.
+    Lanes(lanes::Lanes),
     /// Topics of the cluster against the catalogue.
     #[command(subcommand)]
     Topics(topics::Command),
@@ -73,6 +95,15 @@ async fn main() -> ExitCode {
         Group::Schemas(command) => schemas::run(command, &cli.endpoints, cli.format).await,
         Group::Orders(command) => orders::run(command, &cli.endpoints, cli.format).await,
         Group::Dlq(command) => dlq::run(command, &cli.endpoints, cli.format).await,
+        Group::Events(command) => events::run(command, &cli.endpoints, cli.format).await,
+        Group::Drivers(command) => drivers::run(command, &cli.endpoints, cli.format).await,
+        Group::Drain(drain) => drain::run(drain, &cli.endpoints, cli.format).await,
+        Group::Completions { shell } => {
+            let mut command = Cli::command();
+            clap_complete::generate(shell, &mut command, "swiftctl", &mut std::io::stdout());
+            Ok(Outcome::Done)
+        }
+        Group::Lanes(lanes) => lanes::run(lanes, &cli.endpoints, cli.format).await,
         Group::Topics(command) => topics::run(command, &cli.endpoints, cli.format).await,
     };
     match outcome {

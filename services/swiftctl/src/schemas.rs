@@ -17,6 +17,7 @@ use crate::Outcome;
 use crate::endpoints::Endpoints;
 use crate::output::{Format, Row, print};
 use crate::registry::{COMPATIBILITY, Registry};
+use crate::schema_diff::Difference;
 
 /// Requests to the registry at a time.
 const CONCURRENCY: usize = 8;
@@ -35,6 +36,8 @@ pub enum Command {
         #[arg(long, default_value = "schemas")]
         schemas: PathBuf,
     },
+    /// Compare the schemas of this build with the newest ones in the registry, field by field.
+    Diff,
     /// Register the schemas of this build, and set each subject to FULL_TRANSITIVE. Never deletes.
     Register {
         /// Print the plan and change nothing.
@@ -59,10 +62,26 @@ pub async fn run(command: Command, endpoints: &Endpoints, format: Format) -> Res
             )?;
             Ok(Outcome::Done)
         }
+        Command::Diff => diff(&Registry::new(&endpoints.registry()?)?, format).await,
         Command::Register { dry_run } => {
             register(&Registry::new(&endpoints.registry()?)?, dry_run, format).await
         }
     }
+}
+
+async fn diff(registry: &Registry, format: Format) -> Result<Outcome> {
+    let differences: Vec<Difference> = stream::iter(CONTRACTS)
+        .map(async |contract| {
+            let versions = registry.versions(contract).await?;
+            anyhow::Ok(Difference::of(contract, &versions))
+        })
+        .buffered(CONCURRENCY)
+        .try_collect()
+        .await?;
+    let differ = differences.iter().filter(|found| !found.is_none()).count();
+    let summary = format!("schemas: {differ} of {} differ", differences.len());
+    print(format, &differences, &summary)?;
+    Ok(Outcome::Done)
 }
 
 fn check(findings: Vec<Finding>, format: Format) -> Result<Outcome> {

@@ -331,7 +331,7 @@ async fn of_two_operators_at_once_one_ends_and_each_letter_is_settled_once() {
     let post = Post::new("both").await;
     post.bury_all(60).await;
     let arguments = ["redrive", "--geo", &post.geo, "--rate", "5"];
-    let mut first = post
+    let first = post
         .command(&arguments)
         .stdout(Stdio::null())
         .stderr(Stdio::piped())

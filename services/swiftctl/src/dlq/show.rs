@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 use super::letter::LetterId;
 use super::{Desk, Filter, export};
 use crate::Outcome;
-use crate::output::Format;
+use crate::output::{Format, line};
 
 pub(super) async fn print(desk: &mut Desk, id: &LetterId, format: Format) -> Result<Outcome> {
     let found = desk.letters(&Filter::of([id.clone()])).await?;
@@ -17,13 +17,13 @@ pub(super) async fn print(desk: &mut Desk, id: &LetterId, format: Format) -> Res
     whole["state"] = json!(letter.state());
     whole["settlement"] = json!(letter.settlement);
     match format {
-        Format::Json => println!("{}", serde_json::to_string_pretty(&whole)?),
-        Format::Table => print_for_people(&whole),
+        Format::Json => line(&serde_json::to_string_pretty(&whole)?)?,
+        Format::Table => print_for_people(&whole)?,
     }
     Ok(Outcome::Done)
 }
 
-fn print_for_people(letter: &Json) {
+fn print_for_people(letter: &Json) -> Result<()> {
     let text = |value: &Json| match value {
         Json::String(text) => text.clone(),
         Json::Null => "-".to_owned(),
@@ -32,13 +32,14 @@ fn print_for_people(letter: &Json) {
     for (name, value) in letter.as_object().into_iter().flatten() {
         match value {
             Json::Object(fields) if name != "value" => {
-                println!("{name}");
+                line(name)?;
                 for (field, value) in fields {
-                    println!("  {field:<28} {}", text(value));
+                    line(&format!("  {field:<28} {}", text(value)))?;
                 }
             }
-            Json::Object(_) => println!("{name}\n{value:#}"),
-            value => println!("{name:<30} {}", text(value)),
+            Json::Object(_) => line(&format!("{name}\n{value:#}"))?,
+            value => line(&format!("{name:<30} {}", text(value)))?,
         }
     }
+    Ok(())
 }
