@@ -69,21 +69,56 @@ fn differences(ours: &Json, theirs: &Json) -> Vec<String> {
     found
 }
 
-/// Fields by name, without what is only said to people.
+/// Fields by name, without what is only said to people, and with every name whole: a registry may leave out a namespace that
+/// is the enclosing one.
 fn fields(schema: &Json) -> BTreeMap<String, Json> {
     let fields = schema["fields"].as_array().into_iter().flatten();
-    let named = fields.filter_map(|field| Some((field["name"].as_str()?.to_owned(), bare(field))));
+    let namespace = schema["namespace"].as_str().unwrap_or_default();
+    let named = fields.filter_map(|field| {
+        let mut bare = field.clone();
+        bare["type"] = whole(&field["type"], namespace);
+        bare.as_object_mut()?.remove("doc");
+        Some((field["name"].as_str()?.to_owned(), bare))
+    });
     named.collect()
 }
 
-fn bare(schema: &Json) -> Json {
+const PRIMITIVE: [&str; 8] = [
+    "null", "boolean", "int", "long", "float", "double", "bytes", "string",
+];
+
+/// A type with whole names.
+fn whole(schema: &Json, namespace: &str) -> Json {
+    let full = |name: &str, namespace: &str| match name.contains('.') || PRIMITIVE.contains(&name) {
+        true => name.to_owned(),
+        false => format!("{namespace}.{name}"),
+    };
     match schema {
+        Json::String(name) => full(name, namespace).into(),
+        Json::Array(branches) => branches.iter().map(|it| whole(it, namespace)).collect(),
         Json::Object(parts) => {
-            let kept = parts.iter().filter(|(name, _)| *name != "doc");
-            kept.map(|(name, part)| (name.clone(), bare(part)))
-                .collect()
+            let namespace = parts
+                .get("namespace")
+                .and_then(Json::as_str)
+                .unwrap_or(namespace);
+            let mut bare = parts.clone();
+            bare.remove("doc");
+            bare.remove("namespace");
+            if let Some(name) = parts.get("name").and_then(Json::as_str) {
+                bare.insert("name".to_owned(), full(name, namespace).into());
+            }
+            for inner in ["items", "values"] {
+                if let Some(part) = parts.get(inner) {
+                    bare.insert(inner.to_owned(), whole(part, namespace));
+                }
+            }
+            if parts.contains_key("fields") {
+                let mut record = schema.clone();
+                record["namespace"] = namespace.into();
+                bare.insert("fields".to_owned(), fields(&record).into_values().collect());
+            }
+            Json::Object(bare)
         }
-        Json::Array(parts) => parts.iter().map(bare).collect(),
         other => other.clone(),
     }
 }

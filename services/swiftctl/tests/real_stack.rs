@@ -252,6 +252,27 @@ fn what_is_registered_is_what_the_services_look_up_and_registering_again_changes
 }
 
 #[test]
+fn what_is_registered_as_it_is_here_does_not_differ() {
+    let stack = Stack::from_env();
+    stack.rows(&["schemas", "register"], 0);
+    let rows = stack.rows(&["schemas", "diff"], 0);
+    assert_eq!(rows.len(), contracts::CONTRACTS.len());
+    for row in &rows {
+        assert_eq!(row["differences"], json!([]), "{row}");
+        assert!(row["registered"].is_u64(), "{row}");
+    }
+}
+
+#[test]
+fn a_shell_is_told_every_command() {
+    let output = Stack::from_env().run(&["completions", "bash"]);
+    let script = String::from_utf8(output.stdout).unwrap();
+    for command in ["redrive", "reset", "tail", "drain"] {
+        assert!(script.contains(command), "{command}");
+    }
+}
+
+#[test]
 fn the_registry_itself_refuses_what_the_gate_would() {
     let stack = Stack::from_env();
     stack.rows(&["schemas", "register"], 0);

@@ -45,7 +45,7 @@ impl Row for Line {
             short(&or_dash(&self.key), 36),
             or_dash(&self.record),
             state,
-            short(&self.message, 80),
+            short(&self.message, 120),
         ]
     }
 }
