@@ -156,7 +156,7 @@ fn brief(value: &Json) -> Option<String> {
 
 impl Row for Event {
     const COLUMNS: &'static [&'static str] =
-        &["at", "after s", "lane", "offset", "record", "what", "trace"];
+        &["at", "after s", "lane", "offset", "trace", "record", "what"];
 
     fn cells(&self) -> Vec<String> {
         let trace = self.trace.as_deref().unwrap_or("-");
@@ -166,9 +166,9 @@ impl Row for Event {
                 .map_or("-".to_owned(), |after| format!("{after:.1}")),
             self.lane.clone(),
             self.offset.to_string(),
-            self.record.clone(),
-            short(&self.what(), 180),
             trace.chars().take(8).collect(),
+            self.record.clone(),
+            short(&self.what(), 400),
         ]
     }
 

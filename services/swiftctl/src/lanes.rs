@@ -141,7 +141,7 @@ impl Line {
             seq: lane.seq,
             published: lane.published(),
             outbox_rows: lane.outbox.len(),
-            lag: lane.lag(),
+            lag: lane.lag(oldest),
             lag_s: written.map(|at| (Utc::now() - at).num_seconds().max(0)),
             refused: lane.refused.clone(),
             refused_at: lane.refused_at,

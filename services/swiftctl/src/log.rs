@@ -104,11 +104,42 @@ impl Log {
         mut each: impl FnMut(Stored),
     ) -> Result<()> {
         let from = self.start(topic, partitions, since)?;
+        self.poll(topic, &from, |stored| {
+            progress.read();
+            each(stored);
+            false
+        })
+    }
+
+    /// Calls `each` with the first committed record at or behind an offset, of every partition that has one.
+    pub fn first(
+        &self,
+        topic: &str,
+        from: &[(i32, i64)],
+        mut each: impl FnMut(Stored),
+    ) -> Result<()> {
+        let mut list = TopicPartitionList::new();
+        for (partition, offset) in from {
+            list.add_partition_offset(topic, *partition, Offset::Offset(*offset))?;
+        }
+        self.poll(topic, &list, |stored| {
+            each(stored);
+            true
+        })
+    }
+
+    /// Reads partitions of one topic to their ends, or until `each` has had enough of one.
+    fn poll(
+        &self,
+        topic: &str,
+        from: &TopicPartitionList,
+        mut each: impl FnMut(Stored) -> bool,
+    ) -> Result<()> {
         let mut open: HashSet<i32> = from.elements().iter().map(|e| e.partition()).collect();
         if open.is_empty() {
             return Ok(());
         }
-        self.consumer.assign(&from)?;
+        self.consumer.assign(from)?;
         let mut moved = Instant::now();
         while !open.is_empty() {
             match self.consumer.poll(POLL) {
@@ -117,8 +148,13 @@ impl Log {
                 }
                 None => continue,
                 Some(Ok(message)) => {
-                    progress.read();
-                    each(stored(&message));
+                    let partition = message.partition();
+                    if open.contains(&partition) && each(stored(&message)) {
+                        open.remove(&partition);
+                        let mut enough = TopicPartitionList::new();
+                        enough.add_partition(topic, partition);
+                        self.consumer.pause(&enough)?;
+                    }
                 }
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
                     open.remove(&partition);

@@ -63,6 +63,9 @@ pub struct Discard {
     dry_run: bool,
 }
 
+/// Longer tables are for plans only.
+const SHOWN: usize = 20;
+
 /// What is to be done with the letters of a plan.
 struct Order<'a> {
     action: Action,
@@ -278,11 +281,13 @@ fn carry_out(
         done += settle(desk, filter, &topic, partitions, letters, order, &progress)?;
     }
     drop(progress);
-    output::print(
-        format,
-        &rows,
-        &format!("dead letters: {done} {}", order.action.done()),
-    )?;
+    // A person who has seen the plan wants to know that it is done.
+    let shown = match format {
+        Format::Table if rows.len() > SHOWN => &[],
+        _ => &rows[..],
+    };
+    let summary = format!("dead letters: {done} {}", order.action.done());
+    output::print(format, shown, &summary)?;
     Ok(Outcome::Done)
 }
 

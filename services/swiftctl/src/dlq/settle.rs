@@ -125,7 +125,7 @@ impl Settler {
             .map(|e| e.contract.version.to_string());
         let own = |name: &str| {
             let of_letter = name.starts_with("dlq.") && name != dead_letter::FIRST_FAILED_AT;
-            !of_letter && !(name == headers::SCHEMA_VERSION && version.is_some())
+            !of_letter && (name != headers::SCHEMA_VERSION || version.is_none())
         };
         let mut all = OwnedHeaders::new();
         for (key, value) in stored.headers.iter().filter(|(name, _)| own(name)) {

@@ -1,15 +1,14 @@
 //! A lane as both logs have it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use chrono::{DateTime, Utc};
 use rdkafka::consumer::Consumer;
-use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 
-use crate::log::{Log, TIMEOUT, stored};
+use crate::log::{Log, TIMEOUT};
 use crate::progress::Progress;
 
 /// Topic and partition.
@@ -70,9 +69,13 @@ impl LaneState {
             .map(|(source, _)| source)
     }
 
-    pub fn lag(&self) -> i64 {
+    /// Messages not applied, counted by offsets, which markers of transactions take some of.
+    pub fn lag(&self, oldest: &Oldest) -> i64 {
         let lag = |source: &Source| self.sources[source].end - self.sources[source].next;
-        self.late_sources().map(lag).sum()
+        let late = self
+            .late_sources()
+            .filter(|source| oldest.contains_key(*source));
+        late.map(lag).sum()
     }
 }
 
@@ -222,43 +225,27 @@ fn number(metadata: &str) -> Option<i64> {
     metadata.strip_prefix("seq=")?.parse().ok()
 }
 
-/// When the first record that is not applied was written, by source.
+/// When the first record that is not applied was written, by source; none where only markers of transactions are left.
 pub type Oldest = HashMap<Source, DateTime<Utc>>;
 
-/// How long the broker may be silent: what is left may be markers of transactions, which no reader sees.
-const SILENCE: Duration = Duration::from_secs(2);
-
 pub fn oldest(log: &Log, lanes: &[LaneState], progress: &Progress) -> Result<Oldest> {
-    let mut from = TopicPartitionList::new();
+    let mut by_topic: BTreeMap<&str, Vec<(i32, i64)>> = BTreeMap::new();
     for lane in lanes {
         for source in lane.late_sources() {
             let position = lane.sources[source];
-            let next = Offset::Offset(position.next.max(position.first));
-            from.add_partition_offset(&source.0, source.1, next)?;
+            let next = position.next.max(position.first);
+            by_topic
+                .entry(&source.0)
+                .or_default()
+                .push((source.1, next));
         }
     }
-    let (mut oldest, wanted) = (Oldest::new(), from.count());
-    if wanted == 0 {
-        return Ok(oldest);
+    let mut oldest = Oldest::new();
+    for (topic, from) in by_topic {
+        log.first(topic, &from, |stored| {
+            progress.read();
+            oldest.insert((stored.topic, stored.partition), stored.at);
+        })?;
     }
-    let consumer = log.consumer();
-    consumer.assign(&from)?;
-    let mut moved = Instant::now();
-    while oldest.len() < wanted && moved.elapsed() < SILENCE {
-        let Some(Ok(message)) = consumer.poll(Duration::from_millis(50)) else {
-            continue;
-        };
-        let source = (message.topic().to_owned(), message.partition());
-        if oldest.contains_key(&source) {
-            continue;
-        }
-        progress.read();
-        moved = Instant::now();
-        let mut seen = TopicPartitionList::new();
-        seen.add_partition(&source.0, source.1);
-        consumer.pause(&seen)?;
-        oldest.insert(source, stored(&message).at);
-    }
-    consumer.unassign()?;
     Ok(oldest)
 }
