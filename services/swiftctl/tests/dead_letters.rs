@@ -12,6 +12,7 @@ use chrono::{DateTime, Utc};
 use contracts::kitchen::FoodReady;
 use contracts::{CONTRACTS, Codec};
 use harness::{Broker, Isolation, Received, Stack, unique, wait_for};
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -344,6 +345,34 @@ async fn of_two_operators_at_once_one_ends_and_each_letter_is_settled_once() {
     assert_eq!(first.status.code(), Some(1), "{errors}");
     assert!(errors.contains("another swiftctl has taken"), "{errors}");
     post.each_is_back_once(0..60).await;
+}
+
+/// A service that is just burying another letter holds back what readers see of everything behind it.
+#[tokio::test]
+async fn a_letter_whose_settlement_cannot_be_seen_yet_is_not_settled_again() {
+    let post = Post::new("hidden").await;
+    post.bury(0, b"value", &[]).await;
+    let mut config = post.broker.config();
+    config
+        .set("transactional.id", &post.geo)
+        .set("transaction.timeout.ms", "4000");
+    let service: FutureProducer = config.create().unwrap();
+    service.init_transactions(DEADLINE).unwrap();
+    service.begin_transaction().unwrap();
+    let open = FutureRecord::<str, str>::to(&post.letters).payload("open");
+    service.send_result(open).unwrap().await.unwrap().unwrap();
+    let settlement: [(&str, Option<&[u8]>); 2] = [
+        ("dlq.settled", Some(b"redriven")),
+        ("dlq.settled.offset", Some(b"0")),
+    ];
+    let settled = post
+        .broker
+        .produce(&post.letters, Some(0), None, None, &settlement);
+    settled.await.unwrap();
+    assert_eq!(post.list(&[]).len(), 1, "the settlement is hidden");
+    // The plan still holds the letter; by the time it is carried out the broker has ended the transaction.
+    assert_eq!(post.prints(&["redrive", "--geo", &post.geo], 0).len(), 1);
+    assert!(post.read(&post.topic).await.is_empty());
 }
 
 #[tokio::test]

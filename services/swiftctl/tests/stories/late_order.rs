@@ -59,8 +59,8 @@ async fn assigned(platform: &Platform, order: &str, n: usize, drivers: &[(&str, 
 #[tokio::test]
 async fn an_order_is_late() {
     let mut platform = Platform::new("toronto-downtown").await;
-    let near = format!("near-{}", platform.group("d"));
-    let far = format!("far-{}", platform.group("d"));
+    let near = platform.group("near");
+    let far = platform.group("far");
     let drivers = [
         (near.as_str(), platform.north(300.0)),
         (far.as_str(), platform.north(2_500.0)),
