@@ -27,6 +27,13 @@ pub struct Config {
     pub cool_down_s: f64,
     /// How long a driver may leave an offer unanswered; absent: offers need no answer. Default 30.
     pub offer_timeout_s: Option<f64>,
+    /// How long a driver who holds an order may be silent before he counts as gone: an order that he has not picked up
+    /// is released, one that he has is reported. Absent: however long. Default 180. Too low: a tunnel costs a driver his
+    /// order; too high: food waits for nobody.
+    pub vanish_after_s: Option<f64>,
+    /// How long after its pickup an order may stay undelivered before it is given up. Absent: for ever. Default 5400.
+    /// Too low: orders under way are refunded; too high: customers wait for an answer.
+    pub abandon_after_s: Option<f64>,
     /// Time at the restaurant: half of it from arrival to the counter, half from the counter to leaving.
     /// Default 120. Only estimates of when a busy driver will be free depend on it.
     pub pickup_service_s: f64,
@@ -44,6 +51,8 @@ impl Default for Config {
             max_wait_s: 2_700.0,
             cool_down_s: 600.0,
             offer_timeout_s: Some(30.0),
+            vanish_after_s: Some(180.0),
+            abandon_after_s: Some(5_400.0),
             pickup_service_s: 120.0,
             dropoff_service_s: 120.0,
         }
@@ -69,6 +78,8 @@ impl Config {
             ("max_wait_s", self.max_wait_s),
             ("cool_down_s", self.cool_down_s),
             ("offer_timeout_s", self.offer_timeout_s.unwrap_or(0.0)),
+            ("vanish_after_s", self.vanish_after_s.unwrap_or(0.0)),
+            ("abandon_after_s", self.abandon_after_s.unwrap_or(0.0)),
             ("pickup_service_s", self.pickup_service_s),
             ("dropoff_service_s", self.dropoff_service_s),
         ];

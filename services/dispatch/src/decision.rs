@@ -50,14 +50,33 @@ pub struct Hold {
     pub pickup_at: At,
 }
 
-/// A driver did not answer in time: he is free, the order competes again under a new version.
+/// A driver lost an order that he had not picked up; it competes again under a new version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Release {
     pub order_id: OrderId,
     pub driver_id: DriverId,
+    pub reason: ReleaseReason,
     /// Of the request that competes now.
     pub version: i32,
     pub attempt: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReleaseReason {
+    /// He did not answer the offer in time.
+    OfferExpired,
+    /// He has been silent for too long.
+    DriverVanished,
+}
+
+/// A driver has been silent for too long with a meal in the bag: nobody can replace him, somebody must look for him.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Missing {
+    pub order_id: OrderId,
+    pub driver_id: DriverId,
+    /// When he was last heard, or we began to listen, whichever is later.
+    pub silent_since: At,
 }
 
 /// An order for which no driver will be looked for any more.
@@ -80,6 +99,8 @@ pub enum FailureReason {
     Expired,
     /// Too many drivers declined or ignored it.
     AttemptsExhausted,
+    /// Its driver has picked it up and not delivered it in a long time.
+    Abandoned,
 }
 
 /// The outcome of a tick. One that decided nothing has changed nothing that a later decision could see.
@@ -96,6 +117,7 @@ pub struct Tick {
     /// Sum of the decisions' scores.
     pub cost: f64,
     pub releases: Vec<Release>,
+    pub missing: Vec<Missing>,
     pub decisions: Vec<Decision>,
     pub holds: Vec<Hold>,
     pub failures: Vec<Failure>,
@@ -104,6 +126,9 @@ pub struct Tick {
 impl Tick {
     /// Whether it changed anything: such a tick is to be recorded, or a replay would miss it.
     pub fn decided(&self) -> bool {
-        !(self.releases.is_empty() && self.decisions.is_empty() && self.failures.is_empty())
+        !(self.releases.is_empty()
+            && self.missing.is_empty()
+            && self.decisions.is_empty()
+            && self.failures.is_empty())
     }
 }

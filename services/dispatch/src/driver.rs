@@ -57,6 +57,8 @@ pub(crate) struct Driver {
     pub indexed: Option<Place>,
     /// When to look whether he has fallen silent; he has an entry in the fleet's queue under this key.
     pub hearing: Option<At>,
+    /// When to look whether he has vanished with an order, likewise.
+    pub checking: Option<At>,
     /// Metres moved while in the index. Never shrinks, so a distance to him taken at one reading is at
     /// most longer by the difference at another.
     pub odometer_m: f64,
@@ -77,6 +79,7 @@ impl Driver {
             seen_at: At::MIN,
             indexed: None,
             hearing: None,
+            checking: None,
             odometer_m: 0.0,
             watchers: BTreeSet::new(),
         }

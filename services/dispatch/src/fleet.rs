@@ -6,7 +6,8 @@
 //! is woken a logarithmic number of times in its life, however many pings there are.
 //!
 //! **Silence.** The index may hold drivers who fell silent; `drop_silent` removes them at the start of
-//! a tick. A driver is looked at once per location TTL, not once per ping.
+//! a tick. A driver is looked at once per location TTL, not once per ping. Those who carry orders are looked at
+//! alike, by a longer measure: `vanished`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -62,6 +63,8 @@ pub(crate) struct Fleet {
     index: RTree<Spot<DriverId>>,
     /// When to look whether an indexed driver has fallen silent.
     hearings: BTreeSet<(At, DriverId)>,
+    /// When to look whether a driver with a trip has vanished.
+    checks: BTreeSet<(At, DriverId)>,
 }
 
 impl Fleet {
@@ -91,6 +94,13 @@ impl Fleet {
             .or_insert_with(|| Driver::unknown(id.clone()));
         let shift_end = driver.shift_end;
         change(driver);
+        if driver.trip.is_some()
+            && driver.checking.is_none()
+            && let Some(at) = rules.vanishes_at(driver.seen_at)
+        {
+            driver.checking = Some(at);
+            self.checks.insert((at, id.clone()));
+        }
         let (before, after) = (driver.indexed, driver.available());
         let same_shift = shift_end == driver.shift_end;
         if before == after && same_shift {
@@ -154,6 +164,50 @@ impl Fleet {
             self.index.remove(&Spot { place, who: id });
         }
         watchers
+    }
+
+    /// When somebody may have vanished with an order.
+    pub fn next_check(&self) -> Option<At> {
+        self.checks.first().map(|(at, _)| *at)
+    }
+
+    /// Those who carry something and have been silent for too long, and since when: each once per silence.
+    pub fn vanished(&mut self, now: At, rules: &Rules) -> BTreeMap<DriverId, At> {
+        let mut vanished = BTreeMap::new();
+        while let Some((at, id)) = self.checks.first().cloned()
+            && at <= now
+        {
+            self.checks.pop_first();
+            let Some(driver) = self.drivers.get_mut(&id) else {
+                continue;
+            };
+            driver.checking = None;
+            let until = rules.vanishes_at(driver.seen_at);
+            let Some(until) = until.filter(|_| driver.trip.is_some()) else {
+                continue;
+            };
+            if until > now {
+                driver.checking = Some(until);
+                self.checks.insert((until, id));
+            } else {
+                vanished.insert(id, rules.silent_since(driver.seen_at));
+            }
+        }
+        vanished
+    }
+
+    /// Looks again, from this instant on, at everybody who carries something.
+    pub fn recheck(&mut self, rules: &Rules) {
+        for driver in self.drivers.values_mut() {
+            if let Some(at) = driver.checking.take() {
+                self.checks.remove(&(at, driver.id.clone()));
+            }
+            if driver.trip.is_some() {
+                driver.checking = rules.vanishes_at(driver.seen_at);
+                self.checks
+                    .extend(driver.checking.map(|at| (at, driver.id.clone())));
+            }
+        }
     }
 
     /// Lets a request sleep until the driver has moved beyond this reading of his odometer.

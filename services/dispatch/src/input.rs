@@ -58,6 +58,10 @@ pub enum Input {
         driver_id: DriverId,
         at: At,
     },
+    /// Positions are followed from here on: a driver's silence before it says nothing of him.
+    Listening {
+        at: At,
+    },
     /// The order has come this far with this driver.
     Progress {
         order_id: OrderId,

@@ -34,7 +34,9 @@ mod trip;
 pub use audit::{Audit, Check};
 pub use board::Board;
 pub use config::{Config, ConfigError};
-pub use decision::{Decision, Failure, FailureReason, Hold, Release, Tick, TripSlot};
+pub use decision::{
+    Decision, Failure, FailureReason, Hold, Missing, Release, ReleaseReason, Tick, TripSlot,
+};
 pub use driver::{DriverRecord, DriverStatus};
 pub use fleet::Candidate;
 pub use ids::{DriverId, OrderId, RestaurantId, TripId};

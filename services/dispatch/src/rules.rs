@@ -13,6 +13,8 @@ pub(crate) struct Rules {
     pub travel: Arc<dyn TravelTime>,
     /// Slack at which a request is due, as the policy in force has it.
     pub tolerance: Seconds,
+    /// Since when positions have been followed without a gap: what was not heard before says nothing.
+    pub listening_since: At,
 }
 
 impl Rules {
@@ -27,6 +29,17 @@ impl Rules {
     /// The last instant at which a position seen at `seen_at` still counts.
     pub fn heard_until(&self, seen_at: At) -> At {
         seen_at.plus(Seconds(self.config.location_ttl_s))
+    }
+
+    /// The instant after which a driver last heard at `seen_at` counts as gone, if there is one.
+    pub fn vanishes_at(&self, seen_at: At) -> Option<At> {
+        let patience = Seconds(self.config.vanish_after_s?);
+        Some(self.silent_since(seen_at).plus(patience))
+    }
+
+    /// Since when we have rightly missed a driver last heard at `seen_at`.
+    pub fn silent_since(&self, seen_at: At) -> At {
+        seen_at.max(self.listening_since)
     }
 
     /// From a driver's setting out to his having the food, if it is ready: at the counter half the service after arriving.

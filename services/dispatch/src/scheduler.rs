@@ -45,6 +45,7 @@ impl Scheduler {
                 config,
                 travel,
                 tolerance,
+                listening_since: At::MIN,
             },
             policy,
             fleet: Fleet::default(),
@@ -118,10 +119,13 @@ impl Scheduler {
     /// `tick_s` after the last tick, which is how late a driver's silence may be noticed.
     pub fn next_due(&self) -> Option<At> {
         let beat = (self.queue.len() > 0).then(|| self.last_tick.plus(self.rules.tick()));
-        [self.queue.next_wake(), self.trips.next_deadline(), beat]
-            .into_iter()
-            .flatten()
-            .min()
+        let wakes = [
+            self.queue.next_wake(),
+            self.trips.next_deadline(),
+            self.fleet.next_check(),
+            beat,
+        ];
+        wakes.into_iter().flatten().min()
     }
 
     pub fn apply(&mut self, input: Input) -> Applied {
@@ -150,6 +154,7 @@ impl Scheduler {
                 driver_id,
                 at,
             } => self.decline(order_id, &driver_id, at),
+            Input::Listening { at } => self.listen(at),
             Input::Progress {
                 order_id,
                 driver_id,
@@ -226,6 +231,15 @@ impl Scheduler {
             driver.duty_at = at;
             driver.shift_end = shift_end;
         });
+        if !online {
+            for (order, ..) in self
+                .carried(id)
+                .into_iter()
+                .filter(|leg| leg.1 >= Phase::PickedUp)
+            {
+                self.report(order);
+            }
+        }
         Applied::Changed
     }
 
@@ -254,6 +268,15 @@ impl Scheduler {
                 Applied::Changed
             }
         }
+    }
+
+    fn listen(&mut self, at: At) -> Applied {
+        let news = at > self.rules.listening_since;
+        if news {
+            self.rules.listening_since = at;
+            self.fleet.recheck(&self.rules);
+        }
+        Applied::changed_if(news)
     }
 
     fn progress(&mut self, order: OrderId, driver: &DriverId, phase: Phase, at: At) -> Applied {
@@ -292,7 +315,26 @@ impl Scheduler {
         Some((leg.driver_id, request))
     }
 
-    fn leave_trip(&mut self, order: OrderId, delivered: bool, at: At) -> Option<Assignment> {
+    /// The undelivered orders of a driver's trip: how far each is, and whether it was reported that he is gone with it.
+    pub(crate) fn carried(&self, driver: &DriverId) -> Vec<(OrderId, Phase, bool)> {
+        let trip = self.fleet.get(driver).and_then(|driver| driver.trip);
+        let legs = trip.into_iter().flat_map(|trip| self.trips.open_legs(trip));
+        legs.map(|leg| (leg.request.order_id, leg.phase, leg.reported))
+            .collect()
+    }
+
+    /// Notes that it was reported that the driver is gone with this order.
+    pub(crate) fn report(&mut self, order: OrderId) {
+        self.trips
+            .update(order, &self.rules.config, |leg| leg.reported = true);
+    }
+
+    pub(crate) fn leave_trip(
+        &mut self,
+        order: OrderId,
+        delivered: bool,
+        at: At,
+    ) -> Option<Assignment> {
         let (leg, remainder) = self.trips.finish(order, delivered, &self.rules.config)?;
         if remainder == Remainder::Over {
             self.change_driver(&leg.driver_id, |driver| {
@@ -337,6 +379,11 @@ impl Scheduler {
         } else {
             DriverStatus::Offline
         })
+    }
+
+    /// Since when positions have been followed, by the last [`Input::Listening`].
+    pub fn listening_since(&self) -> At {
+        self.rules.listening_since
     }
 
     /// The counters of kept and broken invariants.

@@ -1,12 +1,14 @@
-//! A tick: lapse unanswered offers, look at the requests that may be due, let the policy choose, commit,
-//! give up on what is too old, and check the invariants on the way.
+//! A tick: lapse unanswered offers, take orders from drivers who are gone, look at the requests that may be
+//! due, let the policy choose, commit, give up on what is too old, and check the invariants on the way.
 //!
 //! Costs one search of the driver index per request looked at; requests at rest cost nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::board::{Board, Claim};
-use crate::decision::{Decision, Failure, FailureReason, Hold, Release, Tick, TripSlot};
+use crate::decision::{
+    Decision, Failure, FailureReason, Hold, Missing, Release, ReleaseReason, Tick, TripSlot,
+};
 use crate::fleet::{Stir, pickup_at};
 use crate::ids::OrderId;
 use crate::queue::{Appraisal, Due, Pending, Rest};
@@ -17,13 +19,14 @@ use crate::trip::{Assignment, Phase};
 impl Scheduler {
     /// Decides what is due at `now`. Instants of successive ticks must not go back.
     pub fn tick(&mut self, now: At) -> Tick {
-        let releases = self.lapse_offers(now);
+        let mut failures = Vec::new();
+        let mut releases = self.lapse(now, &mut failures);
+        let missing = self.miss_drivers(now, &mut releases);
         let watchers = self.fleet.drop_silent(now, &self.rules);
         self.stir(Stir {
             watchers,
             stands: None,
         });
-        let mut failures = Vec::new();
         let due = self.look(now, &mut failures);
         let (claims, holds) = self.consult(now, due.clone());
         let decisions: Vec<Decision> = claims
@@ -42,27 +45,67 @@ impl Scheduler {
             pending: self.queue.len(),
             cost: decisions.iter().map(|decision| decision.score).sum(),
             releases,
+            missing,
             decisions,
             holds,
             failures,
         }
     }
 
-    /// Takes back the offers that were not answered in time.
-    fn lapse_offers(&mut self, now: At) -> Vec<Release> {
+    /// Takes back the offers that were not answered in time, and gives up the meals that never arrived.
+    fn lapse(&mut self, now: At, failures: &mut Vec<Failure>) -> Vec<Release> {
         let mut releases = Vec::new();
-        for order_id in self.trips.unanswered(now) {
-            if let Some((driver_id, request)) = self.release(order_id, now) {
-                let (version, attempt) = (request.version, request.attempt);
-                releases.push(Release {
-                    order_id,
-                    driver_id,
-                    version,
-                    attempt,
-                });
+        for order in self.trips.overdue(now) {
+            let phase = self.trips.get(order).map(|leg| leg.phase);
+            if phase == Some(Phase::Offered) {
+                releases.extend(self.take_back(order, now, ReleaseReason::OfferExpired));
+            } else {
+                failures.extend(self.abandon(order, now));
             }
         }
         releases
+    }
+
+    /// Takes from drivers who are gone what others can still fetch; returns the meals that they are gone with.
+    fn miss_drivers(&mut self, now: At, releases: &mut Vec<Release>) -> Vec<Missing> {
+        let mut missing = Vec::new();
+        for (driver_id, silent_since) in self.fleet.vanished(now, &self.rules) {
+            for (order, phase, reported) in self.carried(&driver_id) {
+                if phase < Phase::PickedUp {
+                    releases.extend(self.take_back(order, now, ReleaseReason::DriverVanished));
+                } else if !reported {
+                    self.report(order);
+                    missing.push(Missing {
+                        order_id: order,
+                        driver_id: driver_id.clone(),
+                        silent_since,
+                    });
+                }
+            }
+        }
+        missing
+    }
+
+    fn take_back(&mut self, order_id: OrderId, now: At, reason: ReleaseReason) -> Option<Release> {
+        let (driver_id, request) = self.release(order_id, now)?;
+        Some(Release {
+            order_id,
+            driver_id,
+            reason,
+            version: request.version,
+            attempt: request.attempt,
+        })
+    }
+
+    fn abandon(&mut self, order_id: OrderId, now: At) -> Option<Failure> {
+        let leg = self.leave_trip(order_id, false, now)?;
+        self.left += 1;
+        Some(Failure {
+            order_id,
+            version: leg.request.version,
+            attempt: leg.request.attempt,
+            reason: FailureReason::Abandoned,
+        })
     }
 
     /// Looks at every request that may be due; returns those that are, in the policy's order.
@@ -197,6 +240,7 @@ impl Scheduler {
             arrives_at: now.plus(eta),
             phase: Phase::Offered,
             phase_at: now,
+            reported: false,
         };
         self.trips.add(assignment, &self.rules.config);
         Some(decision)

@@ -39,13 +39,19 @@ pub struct Assignment {
     pub phase: Phase,
     /// When that phase was reached.
     pub phase_at: At,
+    /// Whether it has been reported that its driver is gone with it.
+    pub reported: bool,
 }
 
 impl Assignment {
-    /// Until when the driver may answer, while he has not.
-    fn answer_by(&self, config: &Config) -> Option<At> {
-        let timeout = config.offer_timeout_s?;
-        (self.phase == Phase::Offered).then(|| self.decided_at.plus(Seconds(timeout)))
+    /// Until when the driver may answer, or deliver what he has picked up.
+    fn deadline(&self, config: &Config) -> Option<At> {
+        let (since, allowed_s) = match self.phase {
+            Phase::Offered => (self.decided_at, config.offer_timeout_s?),
+            Phase::PickedUp => (self.phase_at, config.abandon_after_s?),
+            Phase::Accepted | Phase::AtRestaurant | Phase::Delivered => return None,
+        };
+        Some(since.plus(Seconds(allowed_s)))
     }
 }
 
@@ -55,8 +61,8 @@ pub(crate) struct Trips {
     /// Legs by trip, in delivery order; never empty.
     legs: BTreeMap<TripId, Vec<Assignment>>,
     by_order: BTreeMap<OrderId, TripId>,
-    /// Unanswered offers by deadline.
-    offers: BTreeSet<(At, OrderId)>,
+    /// Unanswered offers, and meals under way, by deadline.
+    deadlines: BTreeSet<(At, OrderId)>,
 }
 
 /// What became of a trip when one of its orders left it.
@@ -69,8 +75,8 @@ pub(crate) enum Remainder {
 impl Trips {
     pub fn add(&mut self, assignment: Assignment, config: &Config) {
         let order = assignment.request.order_id;
-        if let Some(deadline) = assignment.answer_by(config) {
-            self.offers.insert((deadline, order));
+        if let Some(deadline) = assignment.deadline(config) {
+            self.deadlines.insert((deadline, order));
         }
         self.by_order.insert(order, assignment.trip_id);
         let legs = self.legs.entry(assignment.trip_id).or_default();
@@ -100,12 +106,12 @@ impl Trips {
         let Some(leg) = self.get_mut(order) else {
             return;
         };
-        let before = leg.answer_by(config);
+        let before = leg.deadline(config);
         change(leg);
-        let after = leg.answer_by(config);
+        let after = leg.deadline(config);
         if before != after {
-            before.map(|deadline| self.offers.remove(&(deadline, order)));
-            after.map(|deadline| self.offers.insert((deadline, order)));
+            before.map(|deadline| self.deadlines.remove(&(deadline, order)));
+            after.map(|deadline| self.deadlines.insert((deadline, order)));
         }
     }
 
@@ -120,8 +126,8 @@ impl Trips {
         let legs = self.legs.get_mut(&trip)?;
         let place = legs.iter().position(|leg| leg.request.order_id == order)?;
         let leg = legs[place].clone();
-        if let Some(deadline) = leg.answer_by(config) {
-            self.offers.remove(&(deadline, order));
+        if let Some(deadline) = leg.deadline(config) {
+            self.deadlines.remove(&(deadline, order));
         }
         if !delivered {
             legs.remove(place);
@@ -139,9 +145,15 @@ impl Trips {
         Some((leg, Remainder::Over))
     }
 
-    /// Orders whose offer stayed unanswered until `now`, by deadline.
-    pub fn unanswered(&self, now: At) -> Vec<OrderId> {
-        self.offers
+    /// The orders of a trip that are not delivered.
+    pub fn open_legs(&self, trip: TripId) -> impl Iterator<Item = &Assignment> {
+        let legs = self.legs.get(&trip).into_iter().flatten();
+        legs.filter(|leg| leg.phase < Phase::Delivered)
+    }
+
+    /// Orders whose deadline has passed by `now`, by deadline.
+    pub fn overdue(&self, now: At) -> Vec<OrderId> {
+        self.deadlines
             .iter()
             .take_while(|(deadline, _)| *deadline <= now)
             .map(|(_, order)| *order)
@@ -149,7 +161,7 @@ impl Trips {
     }
 
     pub fn next_deadline(&self) -> Option<At> {
-        self.offers.first().map(|(deadline, _)| *deadline)
+        self.deadlines.first().map(|(deadline, _)| *deadline)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Assignment> {

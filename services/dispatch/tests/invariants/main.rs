@@ -13,7 +13,8 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use dispatch::{
-    Applied, At, Config, Input, OrderId, Phase, Point, PolicySpec, Request, Scheduler, Tick,
+    Applied, At, Config, Failure, FailureReason, Input, OrderId, Phase, Point, PolicySpec, Release,
+    ReleaseReason, Request, Scheduler, Tick,
 };
 use oracle::{Expected, Oracle};
 use proptest::prelude::*;
@@ -27,6 +28,8 @@ struct Seen {
     decisions: Cell<usize>,
     waits: Cell<usize>,
     releases: Cell<usize>,
+    vanished: Cell<usize>,
+    missing: Cell<usize>,
     failures: Cell<usize>,
     crashes: Cell<usize>,
 }
@@ -60,6 +63,8 @@ impl<'a> Story<'a> {
             max_wait_s: 900.0,
             cool_down_s: 200.0,
             offer_timeout_s: setting.answers.then_some(45.0),
+            vanish_after_s: setting.silence.then_some(80.0),
+            abandon_after_s: Some(400.0),
             ..Config::default()
         };
         let travel = match setting.city {
@@ -234,7 +239,8 @@ impl<'a> Story<'a> {
             "decided unasked: {:?}",
             tick
         );
-        if tick.releases.is_empty() {
+        let abandoned = |failure: &Failure| failure.reason == FailureReason::Abandoned;
+        if tick.releases.is_empty() && !tick.failures.iter().any(abandoned) {
             self.compare(&before, &tick)?;
         }
         self.book(&tick)?;
@@ -308,9 +314,13 @@ impl<'a> Story<'a> {
             prop_assert_eq!(decision.policy, self.live.policy());
         }
         for failure in &tick.failures {
+            let before = match failure.reason {
+                FailureReason::Abandoned => "assigned",
+                _ => "pending",
+            };
             prop_assert_eq!(
                 self.whereabouts.insert(failure.order_id, "failed"),
-                Some("pending")
+                Some(before)
             );
         }
         let state = self.live.snapshot();
@@ -344,7 +354,11 @@ impl<'a> Story<'a> {
             audit.exclusive.checks >= tick.decisions.len() as u64 && audit.conserved.checks > 0
         );
         Seen::count(&self.seen.decisions, tick.decisions.len());
-        Seen::count(&self.seen.releases, tick.releases.len());
+        let vanished = |release: &&Release| release.reason == ReleaseReason::DriverVanished;
+        let taken = tick.releases.iter().filter(vanished).count();
+        Seen::count(&self.seen.vanished, taken);
+        Seen::count(&self.seen.missing, tick.missing.len());
+        Seen::count(&self.seen.releases, tick.releases.len() - taken);
         Seen::count(&self.seen.failures, tick.failures.len());
         Ok(())
     }
@@ -369,6 +383,11 @@ impl<'a> Story<'a> {
                 self.shadow.apply(input.clone());
             }
         }
+        // Who takes over has missed what was sent meanwhile, and says so.
+        let listening = Input::Listening { at: self.now };
+        self.live.apply(listening.clone());
+        self.shadow.apply(listening.clone());
+        self.log.push(Ok(listening));
         Seen::count(&self.seen.crashes, 1);
     }
 
@@ -413,6 +432,8 @@ fn random_histories_keep_every_invariant() {
         decisions,
         waits,
         releases,
+        vanished,
+        missing,
         failures,
         crashes,
     } = seen;
@@ -420,11 +441,13 @@ fn random_histories_keep_every_invariant() {
         ("decisions", decisions),
         ("due requests that had to wait", waits),
         ("lapsed offers", releases),
+        ("orders taken from vanished drivers", vanished),
+        ("meals missing with their drivers", missing),
         ("failures", failures),
         ("crashes", crashes),
     ] {
         assert!(
-            count.get() > 100,
+            count.get() > 20,
             "too few {what} to mean anything: {}",
             count.get()
         );

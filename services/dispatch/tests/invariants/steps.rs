@@ -53,10 +53,10 @@ pub fn steps() -> impl Strategy<Value = Vec<Step>> {
     let place = (-6..=6, -6..=6);
     let lag = prop_oneof![3 => Just(0.0), 1 => Just(15.0), 1 => 0.0..40.0];
     let phase = prop_oneof![
-        Just(Phase::Accepted),
-        Just(Phase::AtRestaurant),
-        Just(Phase::PickedUp),
-        Just(Phase::Delivered)
+        1 => Just(Phase::Accepted),
+        1 => Just(Phase::AtRestaurant),
+        3 => Just(Phase::PickedUp),
+        1 => Just(Phase::Delivered)
     ];
     let shift = prop_oneof![2 => Just(None), 1 => (0.0..1500.0).prop_map(Some)];
     let radius = prop_oneof![Just(700.0), Just(1_500.0), Just(50_000.0)];
@@ -73,7 +73,7 @@ pub fn steps() -> impl Strategy<Value = Vec<Step>> {
         8 => (driver.clone(), place, lag.clone()).prop_map(|(driver, at, lag)| Step::Ping { driver, at, lag }),
         1 => (driver, lag).prop_map(|(driver, lag)| Step::Left { driver, lag }),
         1 => order.clone().prop_map(Step::Declined),
-        4 => (order, phase).prop_map(|(order, phase)| Step::Progress { order, phase }),
+        6 => (order, phase).prop_map(|(order, phase)| Step::Progress { order, phase }),
         1 => Just(Step::Crash),
     ];
     proptest::collection::vec(step, 10..120)

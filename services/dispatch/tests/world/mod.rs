@@ -110,6 +110,7 @@ pub fn apply(scheduler: &mut Scheduler, inputs: impl IntoIterator<Item = Input>)
 pub fn quiet() -> Config {
     Config {
         offer_timeout_s: None,
+        vanish_after_s: None,
         location_ttl_s: 1e6,
         pickup_service_s: 0.0,
         ..Config::default()
