@@ -61,11 +61,7 @@ impl StripeMock {
             .unwrap()
             .port();
         let child = Command::new(program)
-            .args([
-                "-http-addr",
-                &format!("127.0.0.1:{port}"),
-                "-strict-version-check",
-            ])
+            .args(["-http-port", &port.to_string()])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .spawn()
