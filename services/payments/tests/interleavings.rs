@@ -75,6 +75,8 @@ enum Fate {
     PerformedLate,
     /// No connection.
     NotSent,
+    /// Answered, and no wiser.
+    Unclear,
     /// The breaker is open.
     Deferred,
 }
@@ -89,6 +91,10 @@ enum Happening {
     Late,
     /// Time passes; what is due fires.
     Tick(u8),
+    /// From now on there are turns at the gateway, or none.
+    Turns(bool),
+    /// The breaker has closed.
+    Back,
     /// The process dies and the lane is loaded from its row; calls under way go on without anybody to hear them.
     Crash,
     /// An outcome is told a second time. (A failure is not: the runtime answers each call once.)
@@ -99,7 +105,7 @@ fn happening() -> impl Strategy<Value = Happening> {
     use Fate::*;
     let fate = prop_oneof![
         3 => Just(Answered), 1 => Just(HalfAnswered), 1 => Just(TimedOut),
-        1 => Just(PerformedLate), 1 => Just(NotSent), 1 => Just(Deferred)
+        1 => Just(PerformedLate), 1 => Just(NotSent), 1 => Just(Unclear), 1 => Just(Deferred)
     ];
     prop_oneof![
         2 => Just(Happening::Charge),
@@ -107,6 +113,8 @@ fn happening() -> impl Strategy<Value = Happening> {
         6 => fate.prop_map(Happening::Call),
         1 => Just(Happening::Late),
         3 => (0..60_u8).prop_map(Happening::Tick),
+        1 => any::<bool>().prop_map(Happening::Turns),
+        1 => Just(Happening::Back),
         1 => Just(Happening::Crash),
         1 => Just(Happening::Echo),
     ]
@@ -159,6 +167,7 @@ struct World {
     facts: Vec<Fact>,
     done: Vec<&'static str>,
     expires_at: Option<DateTime<Utc>>,
+    turns: bool,
 }
 
 impl World {
@@ -177,6 +186,7 @@ impl World {
             facts: Vec::new(),
             done: Vec::new(),
             expires_at: expires_s.map(|seconds| now + TimeDelta::seconds(seconds.into())),
+            turns: true,
         }
     }
 
@@ -202,8 +212,16 @@ impl World {
             }
             Happening::Tick(seconds) => {
                 self.now += TimeDelta::seconds(seconds.into());
-                if let Some(payment) = &mut self.slot {
+                if let Some(payment) = &mut self.slot
+                    && payment.alarm().is_some_and(|at| at <= self.now)
+                {
                     self.facts.extend(decide::due(payment, self.now));
+                }
+            }
+            Happening::Turns(turns) => self.turns = turns,
+            Happening::Back => {
+                if let Some(payment) = &mut self.slot {
+                    decide::wake(payment, &policy());
                 }
             }
             Happening::Crash => self.crash(),
@@ -218,8 +236,10 @@ impl World {
             }
         }
         // The end of a cycle.
-        self.calls
-            .extend(self.slot.as_mut().and_then(Payment::start_call));
+        if self.turns {
+            self.calls
+                .extend(self.slot.as_mut().and_then(Payment::start_call));
+        }
     }
 
     fn note(&mut self, verdict: Verdict, fact: Option<Fact>, what: &'static str) {
@@ -248,9 +268,10 @@ impl World {
                 failed(true)
             }
             Fate::NotSent => failed(false),
-            Fate::Deferred => Outcome::Deferred {
-                until: self.now + TimeDelta::seconds(10),
+            Fate::Unclear => Outcome::Unclear {
+                error: "it is being processed".into(),
             },
+            Fate::Deferred => Outcome::Deferred,
         };
         self.answer(Answer {
             order_id: ORDER,
@@ -271,16 +292,22 @@ impl World {
     fn crash(&mut self) {
         self.late.append(&mut self.calls);
         self.answers.clear();
-        if let Some(payment) = &mut self.slot
-            && payment.step == Step::InFlight
-        {
-            payment.exposed = true;
-            self.calls.extend(payment.call());
+        let Some(payment) = &mut self.slot else {
+            return;
+        };
+        match payment.step {
+            Step::InFlight => {
+                payment.exposed = true;
+                self.calls.extend(payment.call());
+            }
+            Step::Call => payment.step = Step::Wait(payment.requested_at),
+            Step::Rest | Step::Wait(_) => {}
         }
     }
 
     /// The gateway works again and everything comes to an end.
     fn settle(&mut self) {
+        self.happen(Happening::Turns(true));
         for _ in 0..100 {
             self.happen(Happening::Call(Fate::Answered));
             self.happen(Happening::Tick(60));
@@ -315,6 +342,11 @@ proptest! {
         prop_assert_eq!(world.bank.captured, 1250 * captured as i64);
         prop_assert_eq!(world.bank.refunded, 1250 * refunded as i64);
         prop_assert!(refunded <= captured);
+        let delays = world.count(|fact| matches!(fact, Fact::Delayed));
+        prop_assert!(delays <= 1 && (delays == 0 || expires_s.is_some()), "told once: {:?}", world.facts);
+        let end = world.facts.iter().position(|fact| !matches!(fact, Fact::Delayed));
+        let delay = world.facts.iter().position(|fact| matches!(fact, Fact::Delayed));
+        prop_assert!(delay.is_none() || delay < end, "nothing is late that is over: {:?}", world.facts);
         if world.done.contains(&"refund") {
             prop_assert_eq!(world.bank.captured, world.bank.refunded, "what is to be given back is given back");
         }
@@ -373,13 +405,25 @@ fn all_tries_carry_the_same_key() {
 #[test]
 fn an_open_breaker_defers_and_is_no_failure() {
     let mut world = requested();
+    world.happen(Happening::Turns(false));
     world.happen(Happening::Call(Fate::Deferred));
     let payment = world.slot.as_ref().unwrap();
     assert_eq!((payment.tries, payment.exposed), (0, false));
-    let Step::Wait(at) = payment.step else {
-        panic!("it must wait")
-    };
-    assert!(at >= world.now + TimeDelta::seconds(10) && at <= world.now + TimeDelta::seconds(11));
+    assert_eq!(payment.step, Step::Call, "it waits for its turn");
+    assert_eq!((world.calls.len(), world.facts.len()), (0, 0));
+    world.happen(Happening::Turns(true));
+    assert_eq!(world.calls.len(), 1);
+}
+
+#[test]
+fn a_gateway_that_is_back_ends_the_deferral_but_not_the_first_pauses() {
+    let mut world = requested();
+    for tries in 1..=4 {
+        world.happen(Happening::Call(Fate::TimedOut));
+        world.happen(Happening::Back);
+        assert_eq!(world.calls.len(), usize::from(tries == 4), "try {tries}");
+        world.happen(Happening::Tick(40));
+    }
 }
 
 #[test]
@@ -432,13 +476,39 @@ fn a_charge_that_expires_unseen_is_declined_and_one_that_may_have_been_seen_is_n
         world.happen(Happening::Call(fate));
         world.happen(Happening::Tick(60));
         world.settle();
-        assert_eq!(
-            (world.bank.captured, world.facts.len()),
-            (expected, 1),
-            "{fate:?}: {:?}",
-            world.facts
-        );
+        assert_eq!(world.bank.captured, expected, "{fate:?}");
+        match (&world.facts[..], fate) {
+            ([Fact::Declined { code, .. }], Fate::NotSent) => assert_eq!(code, decide::EXPIRED),
+            ([Fact::Delayed, Fact::Captured { .. }], Fate::TimedOut) => {}
+            (facts, _) => panic!("{fate:?}: {facts:?}"),
+        }
     }
+}
+
+#[test]
+fn a_charge_that_expires_while_it_waits_for_its_turn_is_declined() {
+    let mut world = World::new(false, Some(5));
+    world.happen(Happening::Turns(false));
+    world.happen(Happening::Charge);
+    world.happen(Happening::Tick(4));
+    assert_eq!(world.facts, []);
+    world.happen(Happening::Tick(1));
+    assert!(matches!(&world.facts[..], [Fact::Declined { code, .. }] if code == decide::EXPIRED));
+}
+
+#[test]
+fn a_call_under_way_when_the_charge_expires_is_heard_first() {
+    let mut world = World::new(false, Some(5));
+    world.happen(Happening::Charge);
+    world.happen(Happening::Tick(10));
+    assert_eq!(world.facts, []);
+    world.happen(Happening::Call(Fate::HalfAnswered));
+    assert_eq!(world.facts, [Fact::Delayed]);
+    world.settle();
+    assert!(matches!(
+        world.facts[..],
+        [Fact::Delayed, Fact::Captured { .. }]
+    ));
 }
 
 #[test]
