@@ -1,15 +1,18 @@
 //! The command: arguments in, results out, files written on the way.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use dispatch::{Config, PolicySpec, Seconds};
 use thiserror::Error;
 
+use crate::export;
 use crate::instance::Instance;
+use crate::report;
 use crate::results::Results;
-use crate::run::{RunError, run};
+use crate::run::{Run, RunError, run};
 use crate::table::FileError;
 
 /// What to run and where to put it.
@@ -46,6 +49,8 @@ pub enum BacktestError {
         #[source]
         source: serde_json::Error,
     },
+    #[error("{what} {name:?} is named twice: its results could not be told apart")]
+    Twice { what: &'static str, name: String },
     #[error("tolerance-s must be a number, not {0}")]
     Tolerance(f64),
     #[error(transparent)]
@@ -71,8 +76,16 @@ impl Arguments {
                 instances.push(Instance::read(&dir)?);
             }
         }
+        unique("policy", self.policies.iter().map(String::as_str))?;
+        unique("instance", instances.iter().map(|i| i.name.as_str()))?;
         let runs = run(&policies, &instances, Seconds(self.tolerance_s))?;
         let results = Results::of(&policies, &instances, &runs);
+        if let Some(dir) = &self.export {
+            export_all(dir, &instances, &results, &runs)?;
+        }
+        if let Some(file) = &self.report {
+            fs::write(file, report::page(&instances, &results, &runs)).map_err(unwritable(file))?;
+        }
         Ok(results)
     }
 
@@ -90,6 +103,47 @@ impl Arguments {
         };
         self.policies.iter().map(spec).collect()
     }
+}
+
+fn unique<'a>(
+    what: &'static str,
+    names: impl Iterator<Item = &'a str>,
+) -> Result<(), BacktestError> {
+    let mut known = BTreeSet::new();
+    for name in names {
+        if !known.insert(name) {
+            let name = name.to_owned();
+            return Err(BacktestError::Twice { what, name });
+        }
+    }
+    Ok(())
+}
+
+/// A directory per instance; with several policies, below one per policy.
+fn export_all(
+    dir: &Path,
+    instances: &[Instance],
+    results: &Results,
+    runs: &[Vec<Run>],
+) -> Result<(), BacktestError> {
+    for (policy, runs) in results.policies.iter().zip(runs) {
+        let several = results.policies.len() > 1;
+        let dir = if several {
+            dir.join(&policy.policy)
+        } else {
+            dir.to_owned()
+        };
+        for (instance, run) in instances.iter().zip(runs) {
+            let dir = dir.join(&instance.name);
+            export::write(&dir, instance, &run.solution).map_err(unwritable(&dir))?;
+        }
+    }
+    Ok(())
+}
+
+fn unwritable(path: &Path) -> impl FnOnce(std::io::Error) -> BacktestError {
+    let path = path.to_owned();
+    move |source| BacktestError::Unwritable { path, source }
 }
 
 /// `KEY=VALUE`, where the value is JSON if it reads as such, and text if not.

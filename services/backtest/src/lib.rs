@@ -7,9 +7,11 @@
 //! `Arguments::run` is the whole command; `swiftctl backtest` is its face.
 
 mod command;
+pub mod export;
 pub mod feasibility;
 pub mod instance;
 mod measures;
+mod report;
 mod results;
 mod run;
 mod simulate;

@@ -100,11 +100,9 @@ impl Row {
         }
     }
 
-    /// The cells from this column on.
-    pub fn texts_from(&self, column: usize) -> Result<Vec<&str>, FileError> {
-        (column..self.cells.len().max(column + 1))
-            .map(|column| self.text(column))
-            .collect()
+    /// How many cells it has.
+    pub fn width(&self) -> usize {
+        self.cells.len()
     }
 
     /// A finite number.
