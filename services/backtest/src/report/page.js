@@ -108,8 +108,11 @@
   function utilisation(policy, at) {
     const curves = chosen(policy, at);
     const busy = sum(curves.map((curve) => curve.busy));
-    return sum(curves.map((curve) => curve.on_duty))
-      .map((duty, bin) => [(bin + 0.5) * data.bin_min, duty ? (busy[bin] || 0) / duty : null])
+    const duty = sum(curves.map((curve) => curve.on_duty));
+    // The few who are on duty at the fringes of the day say little of it.
+    const few = Math.max(...duty) / 50;
+    return duty
+      .map((minutes, bin) => [(bin + 0.5) * data.bin_min, minutes > few ? (busy[bin] || 0) / minutes : null])
       .filter(([, share]) => share !== null);
   }
 
@@ -344,7 +347,8 @@
     slider.oninput = () => { minute = Number(slider.value); draw(); };
     byId("map-policy").onchange = draw;
     // Begin where something is to be seen.
-    minute = first + (last - first) / 2;
+    const placed = map.orders.map((order) => order[3]).sort((a, b) => a - b);
+    minute = placed[Math.floor(placed.length / 2)];
     return () => { measure(); draw(); };
   }
 
