@@ -3,6 +3,7 @@
 //! Each pair is a job of its own; jobs are dealt to as many threads as there are cores. Results stand in the order of
 //! policies and instances, whichever thread was faster, and every solution has passed the feasibility check.
 
+use std::cmp::Reverse;
 use std::num::NonZero;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -48,10 +49,12 @@ pub fn run(
     instances: &[Instance],
     tolerance: Seconds,
 ) -> Result<Vec<Vec<Run>>, RunError> {
-    let jobs: Vec<(&PolicySpec, &Instance)> = policies
+    let pairs = policies
         .iter()
-        .flat_map(|policy| instances.iter().map(move |instance| (policy, instance)))
-        .collect();
+        .flat_map(|policy| instances.iter().map(move |instance| (policy, instance)));
+    let mut jobs: Vec<(usize, (&PolicySpec, &Instance))> = pairs.enumerate().collect();
+    // The longest first, so that no thread begins one when the others have none left.
+    jobs.sort_by_key(|(_, (_, instance))| Reverse(instance.orders.len()));
     let next = AtomicUsize::new(0);
     let done = Mutex::new(Vec::with_capacity(jobs.len()));
     let workers = thread::available_parallelism().map_or(1, NonZero::get);
@@ -59,8 +62,8 @@ pub fn run(
         for _ in 0..workers {
             scope.spawn(|| {
                 loop {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(&(policy, instance)) = jobs.get(index) else {
+                    let taken = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(&(index, (policy, instance))) = jobs.get(taken) else {
                         break;
                     };
                     let result = serve(policy, instance, tolerance);
