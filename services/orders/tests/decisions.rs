@@ -291,13 +291,19 @@ fn a_cancel_that_comes_too_late_is_refused_with_a_reason_once_per_request() {
 }
 
 #[test]
-fn a_payment_that_expires_cancels_the_order_on_the_systems_account() {
-    let mut bench = Bench::new();
+fn a_payment_that_comes_too_late_cancels_the_order_on_the_systems_account() {
     let expired = Said::PaymentDeclined {
         reason: DeclineReason::Expired,
         message: None,
     };
-    bench.order(ID, [expired]);
+    for said in [expired, Said::PaymentDelayed] {
+        cancelled_by_the_system(said);
+    }
+}
+
+fn cancelled_by_the_system(said: Said) {
+    let mut bench = Bench::new();
+    bench.order(ID, [said]);
     let Some(Body::Orders(OrdersEvent::OrderCancelled(cancelled))) =
         bench.sent.last().map(|emission| &emission.body)
     else {
