@@ -6,6 +6,7 @@
 //! Exit codes, for scripts: 0 done, or nothing to do; 1 failed (something could not be reached, read or written); 2 wrong
 //! usage; 3 refused: what the files say must not be done, and nothing was changed.
 
+mod backtest;
 mod cluster;
 mod database;
 mod endpoints;
@@ -49,6 +50,8 @@ enum Group {
     /// Topics of the cluster against the catalogue.
     #[command(subcommand)]
     Topics(topics::Command),
+    /// Dispatch policies on instances of the public Meal Delivery Routing benchmark, in virtual time.
+    Backtest(::backtest::Arguments),
 }
 
 /// How a command ended, failures aside.
@@ -65,6 +68,7 @@ async fn main() -> ExitCode {
         Group::Schemas(command) => schemas::run(command, &cli.endpoints, cli.format).await,
         Group::Orders(command) => orders::run(command, &cli.endpoints, cli.format).await,
         Group::Topics(command) => topics::run(command, &cli.endpoints, cli.format).await,
+        Group::Backtest(arguments) => backtest::run(&arguments, cli.format),
     };
     match outcome {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
