@@ -225,6 +225,7 @@ impl Payments {
                 lane.state.open.remove(&order_id);
             }
         }
+        lane.state.queue.count();
         if !lane.state.queue.is_empty() {
             lane.effects
                 .set_timer(Timer::Turns, self.turns.next(&self.gate, now));

@@ -20,22 +20,46 @@ const BEAT: TimeDelta = TimeDelta::milliseconds(20);
 
 /// The payments of one lane that wait for their turn, the oldest first.
 #[derive(Debug, Default)]
-pub struct Queue(BTreeSet<Place>);
+pub struct Queue {
+    places: BTreeSet<Place>,
+    /// As many of them as the metric counts.
+    counted: usize,
+}
+
+/// Gauge: payments of this process that wait for their turn at the gateway.
+const WAITING: &str = "payments_waiting";
 
 /// By age; of the same age, by id.
 type Place = (DateTime<Utc>, Uuid);
 
 impl Queue {
     pub fn join(&mut self, payment: &Payment) {
-        self.0.insert((payment.requested_at, payment.order_id));
+        self.places.insert((payment.requested_at, payment.order_id));
     }
 
     pub fn leave(&mut self, payment: &Payment) {
-        self.0.remove(&(payment.requested_at, payment.order_id));
+        self.places
+            .remove(&(payment.requested_at, payment.order_id));
+    }
+
+    /// Tells the metric of what has changed since the last time.
+    pub fn count(&mut self) {
+        let now = self.places.len();
+        if now != self.counted {
+            metrics::gauge!(WAITING).increment(now as f64 - self.counted as f64);
+            self.counted = now;
+        }
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.places.is_empty()
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        // Its lane is lost, or loaded afresh.
+        metrics::gauge!(WAITING).decrement(self.counted as f64);
     }
 }
 
@@ -64,7 +88,7 @@ impl Turns {
         }
         let mut waiting: Vec<_> = queues
             .iter()
-            .map(|queue| queue.0.iter().peekable())
+            .map(|queue| queue.places.iter().peekable())
             .collect();
         let mut turns = Vec::new();
         while room > 0 {
@@ -131,7 +155,10 @@ mod tests {
         };
         seconds
             .iter()
-            .map(|queue| Queue(queue.iter().map(place).collect()))
+            .map(|queue| Queue {
+                places: queue.iter().map(place).collect(),
+                counted: 0,
+            })
             .collect()
     }
 
