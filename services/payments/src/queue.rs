@@ -5,7 +5,8 @@
 //! drains oldest first and at the configured pace. Costs: a cycle per [`BEAT`] while something waits and the gateway
 //! works, and up to a beat of delay for what has to wait at all.
 
-use std::collections::BTreeSet;
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -80,29 +81,23 @@ impl Turns {
         common: bool,
         now: DateTime<Utc>,
     ) -> Vec<(usize, Uuid)> {
-        let Room::Calls(mut room) = gate.room() else {
+        let Room::Calls(room) = gate.room() else {
             return Vec::new();
         };
         if !common && self.waited_for().is_some_and(|until| now <= until) {
             return Vec::new();
         }
-        let mut waiting: Vec<_> = queues
-            .iter()
-            .map(|queue| queue.places.iter().peekable())
+        let mut queues: Vec<_> = queues.iter().map(|queue| queue.places.iter()).collect();
+        let heads = queues.iter_mut().enumerate();
+        let mut heads: BinaryHeap<_> = heads
+            .filter_map(|(index, queue)| Some(Reverse((*queue.next()?, index))))
             .collect();
         let mut turns = Vec::new();
-        while room > 0 {
-            let oldest = waiting
-                .iter_mut()
-                .enumerate()
-                .filter_map(|(index, queue)| queue.peek().map(|place| (**place, index)))
-                .min();
-            let Some(((_, order_id), index)) = oldest else {
-                break;
-            };
-            waiting[index].next();
+        while turns.len() < room
+            && let Some(Reverse(((_, order_id), index))) = heads.pop()
+        {
             turns.push((index, order_id));
-            room -= 1;
+            heads.extend(queues[index].next().map(|place| Reverse((*place, index))));
         }
         turns
     }
