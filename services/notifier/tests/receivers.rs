@@ -197,7 +197,7 @@ async fn a_dead_receiver_with_a_pile_of_messages_delays_nobody_else() {
     let ground = ground("amsterdam-centrum").await;
     let (address, seen) = receivers().await;
     // So long that whoever waits for a call to the dead one is late.
-    let settings = [("NOTIFIER__WEBHOOK_TIMEOUT_MS", "20000")];
+    let settings = [("NOTIFIER__WEBHOOK_TIMEOUT_MS", "60000")];
     let _running = start(&ground, address, &settings).await;
     let dead = format!("http://{address}/dead");
     for number in 0..200 {
