@@ -34,7 +34,7 @@ pub async fn service(settings: &Settings) -> anyhow::Result<Service<Payments>> {
     let section: PaymentsSettings = settings.section("payments")?;
     section.validate()?;
     let codec = Codec::connect(&settings.registry.url, PaymentsEvent::RECORDS).await?;
-    let gate = Gate::new(gateway(&section)?, section.breaker(), section.concurrency);
+    let gate = gate(&section)?;
     let (catalogue, geos) = binding::catalogue(settings)?;
     let requests = geos.iter().map(Topic::of::<PaymentsRequest>);
     let sources = requests
@@ -44,22 +44,22 @@ pub async fn service(settings: &Settings) -> anyhow::Result<Service<Payments>> {
     Ok(Service::new(processor, Topology::partition_lanes(sources)))
 }
 
-/// The gateway as configured.
-fn gateway(section: &PaymentsSettings) -> anyhow::Result<Box<dyn Gateway>> {
+/// The gateway as configured, behind its gate.
+fn gate(section: &PaymentsSettings) -> anyhow::Result<Gate> {
     let (timeout, connect_timeout) = (section.timeout(), section.connect_timeout());
-    Ok(match section.gateway {
-        GatewayKind::Http => Box::new(HttpGateway::new(
-            &section.gateway_url,
-            timeout,
-            connect_timeout,
-        )?),
+    let gateway: Box<dyn Gateway> = match section.gateway {
+        GatewayKind::Http => {
+            let url = &section.gateway_url;
+            Box::new(HttpGateway::new(url, timeout, connect_timeout)?)
+        }
         GatewayKind::Stripe => {
             let (url, key) = (&section.stripe_url, ApiKey::from_env()?);
             Box::new(StripeGateway::new(url, key, timeout, connect_timeout)?)
         }
         GatewayKind::Instant => {
             tracing::warn!("payments.gateway = instant: no money moves");
-            Box::new(InstantGateway)
+            return Ok(Gate::wide_open(Box::new(InstantGateway), section.breaker()));
         }
-    })
+    };
+    Ok(Gate::new(gateway, section.breaker(), section.concurrency))
 }

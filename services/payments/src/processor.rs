@@ -82,7 +82,7 @@ impl Processor for Payments {
     async fn load(
         &self,
         lanes: &[Arc<Lane>],
-        _now: DateTime<Utc>,
+        now: DateTime<Utc>,
         tx: &mut PgConnection,
     ) -> Result<Vec<Loaded<Self>>, ApplyError> {
         let mut loaded: HashMap<&str, Loaded<Self>> = HashMap::with_capacity(lanes.len());
@@ -104,6 +104,11 @@ impl Processor for Payments {
             if payment.step == Step::InFlight {
                 payment.exposed = true;
                 lane.calls.extend(payment.call());
+            }
+            // Whether the gateway is back is not known here: it is asked.
+            if decide::wake(&mut payment, &self.retries) {
+                lane.state.queue.join(&payment);
+                lane.timers.push((Timer::Turns, now));
             }
             let alarm = payment.alarm();
             lane.timers
@@ -225,6 +230,7 @@ impl Payments {
                 lane.state.open.remove(&order_id);
             }
         }
+        lane.state.queue.count();
         if !lane.state.queue.is_empty() {
             lane.effects
                 .set_timer(Timer::Turns, self.turns.next(&self.gate, now));

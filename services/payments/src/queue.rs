@@ -5,7 +5,8 @@
 //! drains oldest first and at the configured pace. Costs: a cycle per [`BEAT`] while something waits and the gateway
 //! works, and up to a beat of delay for what has to wait at all.
 
-use std::collections::BTreeSet;
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,22 +21,46 @@ const BEAT: TimeDelta = TimeDelta::milliseconds(20);
 
 /// The payments of one lane that wait for their turn, the oldest first.
 #[derive(Debug, Default)]
-pub struct Queue(BTreeSet<Place>);
+pub struct Queue {
+    places: BTreeSet<Place>,
+    /// As many of them as the metric counts.
+    counted: usize,
+}
+
+/// Gauge: payments of this process that wait for their turn at the gateway.
+const WAITING: &str = "payments_waiting";
 
 /// By age; of the same age, by id.
 type Place = (DateTime<Utc>, Uuid);
 
 impl Queue {
     pub fn join(&mut self, payment: &Payment) {
-        self.0.insert((payment.requested_at, payment.order_id));
+        self.places.insert((payment.requested_at, payment.order_id));
     }
 
     pub fn leave(&mut self, payment: &Payment) {
-        self.0.remove(&(payment.requested_at, payment.order_id));
+        self.places
+            .remove(&(payment.requested_at, payment.order_id));
+    }
+
+    /// Tells the metric of what has changed since the last time.
+    pub fn count(&mut self) {
+        let now = self.places.len();
+        if now != self.counted {
+            metrics::gauge!(WAITING).increment(now as f64 - self.counted as f64);
+            self.counted = now;
+        }
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.places.is_empty()
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        // Its lane is lost, or loaded afresh.
+        metrics::gauge!(WAITING).decrement(self.counted as f64);
     }
 }
 
@@ -56,29 +81,23 @@ impl Turns {
         common: bool,
         now: DateTime<Utc>,
     ) -> Vec<(usize, Uuid)> {
-        let Room::Calls(mut room) = gate.room() else {
+        let Room::Calls(room) = gate.room() else {
             return Vec::new();
         };
         if !common && self.waited_for().is_some_and(|until| now <= until) {
             return Vec::new();
         }
-        let mut waiting: Vec<_> = queues
-            .iter()
-            .map(|queue| queue.0.iter().peekable())
+        let mut queues: Vec<_> = queues.iter().map(|queue| queue.places.iter()).collect();
+        let heads = queues.iter_mut().enumerate();
+        let mut heads: BinaryHeap<_> = heads
+            .filter_map(|(index, queue)| Some(Reverse((*queue.next()?, index))))
             .collect();
         let mut turns = Vec::new();
-        while room > 0 {
-            let oldest = waiting
-                .iter_mut()
-                .enumerate()
-                .filter_map(|(index, queue)| queue.peek().map(|place| (**place, index)))
-                .min();
-            let Some(((_, order_id), index)) = oldest else {
-                break;
-            };
-            waiting[index].next();
+        while turns.len() < room
+            && let Some(Reverse(((_, order_id), index))) = heads.pop()
+        {
             turns.push((index, order_id));
-            room -= 1;
+            heads.extend(queues[index].next().map(|place| Reverse((*place, index))));
         }
         turns
     }
@@ -131,7 +150,10 @@ mod tests {
         };
         seconds
             .iter()
-            .map(|queue| Queue(queue.iter().map(place).collect()))
+            .map(|queue| Queue {
+                places: queue.iter().map(place).collect(),
+                counted: 0,
+            })
             .collect()
     }
 

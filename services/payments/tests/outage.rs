@@ -77,17 +77,16 @@ async fn the_backlog_of_ten_minutes_is_charged_once_oldest_first_and_at_the_conf
     };
     let mock = Gateway::local(down, 7).await.unwrap();
     // A sixtieth of the times of the real world.
-    let _running = ground.start(
-        PAYMENTS,
-        &[
-            ("PAYMENTS__GATEWAY_URL", &mock.url()),
-            ("PAYMENTS__CONCURRENCY", &CONCURRENCY.to_string()),
-            ("PAYMENTS__RETRY_MS", "[17, 33, 67]"),
-            // As in the real world: waking up when the gateway is back is what ends it.
-            ("PAYMENTS__DEFERRAL_MS", "600000"),
-            ("PAYMENTS__BREAKER_OPEN_MS", "167"),
-        ],
-    );
+    let (url, concurrency) = (mock.url(), CONCURRENCY.to_string());
+    let settings = [
+        ("PAYMENTS__GATEWAY_URL", url.as_str()),
+        ("PAYMENTS__CONCURRENCY", concurrency.as_str()),
+        ("PAYMENTS__RETRY_MS", "[17, 33, 67]"),
+        // Beyond the test's patience: waking up when the gateway is back is what ends it.
+        ("PAYMENTS__DEFERRAL_MS", "600000"),
+        ("PAYMENTS__BREAKER_OPEN_MS", "167"),
+    ];
+    let running = ground.start(PAYMENTS, &settings);
     let ids: Vec<Uuid> = (0..ORDERS).map(|_| Uuid::new_v4()).collect();
     let mut age = HashMap::new();
     for ids in ids.chunks(ORDERS / 30) {
@@ -126,6 +125,11 @@ async fn the_backlog_of_ten_minutes_is_charged_once_oldest_first_and_at_the_conf
         "nobody storms a gateway that is down: {during} requests"
     );
 
+    // Whoever takes over finds the backlog and what was put off.
+    drop(running);
+    let _running = ground.start(PAYMENTS, &settings);
+    let before = mock.most_at_once();
+    assert!(before <= CONCURRENCY, "{before} calls at once");
     mock.behave(quick).unwrap();
     wait_for("the backlog to drain", 2 * SOON, async || {
         ours().len() >= ORDERS
