@@ -55,7 +55,7 @@ fn no_policy_decides_by_an_order_that_has_not_been_placed() {
             let files = generated(seed);
             let mut more = files.clone();
             more.orders
-                .push(format!("late 3000 3000 {placed} r1 {}", placed + 1));
+                .push(format!("late 2500 2500 {placed} r1 {}", placed + 1));
             let (before, after) = (files.read(), more.read());
             let (before, after) = (solved(&before, name), solved(&after, name));
             let until = |solution: &Solution| -> Vec<Trip> {
@@ -67,8 +67,9 @@ fn no_policy_decides_by_an_order_that_has_not_been_placed() {
             };
             assert!(until(&before).len() > 10, "{name}, seed {seed}");
             assert_eq!(until(&before), until(&after), "{name}, seed {seed}");
-            assert_ne!(
-                before, after,
+            // Compared without a dump of both days.
+            assert!(
+                before != after,
                 "{name}, seed {seed}: the order never counted"
             );
         }

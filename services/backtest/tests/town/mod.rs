@@ -119,14 +119,14 @@ pub fn generated(seed: u64) -> Files {
     let place = |dice: &mut ChaCha8Rng| {
         format!(
             "{} {}",
-            dice.random_range(0..6_000),
-            dice.random_range(0..6_000)
+            dice.random_range(0..5_000),
+            dice.random_range(0..5_000)
         )
     };
     let restaurants = (1..=12)
         .map(|n| format!("r{n} {}", place(&mut dice)))
         .collect();
-    let couriers = (1..=14)
+    let couriers = (1..=36)
         .map(|n| {
             let on = 30 * dice.random_range(0..8);
             let off = on + 30 * dice.random_range(2..7);
