@@ -1,10 +1,13 @@
 //! One command for everything a developer does: `cargo xtask <command>`.
 
+mod bench;
 mod control;
 mod demo;
 mod http;
 mod process;
+mod processors;
 mod services;
+mod settings;
 mod stack;
 mod test;
 mod tidy;
@@ -34,6 +37,8 @@ struct Arguments {
 enum Command {
     /// Show the main job: a city's orders, from checkout to the door, on the real stack
     Demo(demo::Options),
+    /// Measure what it costs and how fast it is
+    Bench(bench::Options),
     /// The local stack: Kafka, schema registry, PostgreSQL
     #[command(subcommand)]
     Stack(Stack),
@@ -120,6 +125,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Demo(options) => return demo::run(&options),
+        Command::Bench(options) => return bench::run(&options),
         Command::Stack(command) => return stack_command(command),
         Command::Tidy => test::tidy()?,
         Command::Test { keep_stack, only } => test::run(only.as_deref(), keep_stack)?,

@@ -69,7 +69,6 @@ impl Running {
         &self.name
     }
 
-    #[cfg(test)]
     pub fn pid(&self) -> u32 {
         self.process.pid
     }

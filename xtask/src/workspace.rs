@@ -12,11 +12,32 @@ pub fn root() -> PathBuf {
     manifest.parent().map(Path::to_path_buf).unwrap_or(manifest)
 }
 
-/// A program of the workspace, where a development build leaves it.
-pub fn binary(name: &str) -> PathBuf {
+/// How programs are built: for quick builds, or to run fast.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    Development,
+    Release,
+}
+
+/// A program of the workspace, where a build leaves it.
+pub fn binary(name: &str, profile: Profile) -> PathBuf {
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    target.join("debug").join(name)
+    let directory = match profile {
+        Profile::Development => "debug",
+        Profile::Release => "release",
+    };
+    target.join(directory).join(name)
+}
+
+/// Builds programs of the workspace.
+pub fn build(packages: &[&str], profile: Profile) -> Result<()> {
+    let mut arguments = vec!["build"];
+    if profile == Profile::Release {
+        arguments.push("--release");
+    }
+    arguments.extend(packages.iter().flat_map(|package| ["--package", package]));
+    cargo(&arguments)
 }
 
 /// Cargo, in the root of the checkout.

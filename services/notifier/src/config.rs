@@ -7,7 +7,9 @@ use runtime::ConfigError;
 use serde::Deserialize;
 
 use crate::notification::RetryPolicy;
+use crate::receivers::Limits;
 use crate::rule::{Rule, Rules};
+use crate::signature::Secret;
 use crate::text::Texts;
 
 /// Settings of the notifier.
@@ -21,12 +23,23 @@ pub struct NotifierSettings {
     pub templates: Option<PathBuf>,
     /// Language of the texts in `templates`. Default en.
     pub language: String,
+    /// Where those who run the platform want their messages. Default none: only logged.
+    pub operations_webhook: Option<String>,
+    /// What webhooks are signed with, each `whsec_` and Base64 of 24 to 64 random bytes; best given by the environment.
+    /// All of them sign, so that receivers can change over. Default none: webhooks are not signed, and a receiver cannot
+    /// tell them from forgeries.
+    pub webhook_secrets: Vec<String>,
     /// How long a webhook may take to answer, in milliseconds. Default 5000. Too short: slow receivers get messages twice
     /// (with one id); too long: a dead one holds a call of the instance for that long.
     pub webhook_timeout_ms: u64,
-    /// Pauses before a webhook that failed is called again, in milliseconds; the last one holds for every further try,
-    /// until the message is not worth sending any more. Default 1000, 5000, 30000.
+    /// Pauses before a receiver that failed is called again, in milliseconds, by its failures in a row, and likewise
+    /// before a message that failed is sent again; the last one holds for every further failure. Default 1000, 5000, 30000.
     pub webhook_retry_ms: Vec<u64>,
+    /// Calls of this process at once to one receiver. Default 4. Too large: a receiver that hangs takes places of others.
+    pub webhook_per_receiver: usize,
+    /// Calls of this process at once to receivers that failed last time. Default 16; must stay well below
+    /// runtime.call_concurrency, or dead receivers take the places of others.
+    pub webhook_probes: usize,
 }
 
 impl Default for NotifierSettings {
@@ -35,8 +48,12 @@ impl Default for NotifierSettings {
             rules: None,
             templates: None,
             language: "en".to_owned(),
+            operations_webhook: None,
+            webhook_secrets: Vec::new(),
             webhook_timeout_ms: 5_000,
             webhook_retry_ms: vec![1_000, 5_000, 30_000],
+            webhook_per_receiver: 4,
+            webhook_probes: 16,
         }
     }
 }
@@ -67,6 +84,15 @@ impl NotifierSettings {
         {
             return invalid("webhook_retry_ms", pause, "must lie between 1 and 3600000");
         }
+        for (field, value) in [
+            ("webhook_per_receiver", self.webhook_per_receiver),
+            ("webhook_probes", self.webhook_probes),
+        ] {
+            if !(1..=10_000).contains(&value) {
+                return invalid(field, &value, "must lie between 1 and 10000");
+            }
+        }
+        self.secrets()?;
         if self.templates.is_none() && self.language != "en" {
             return invalid(
                 "language",
@@ -95,14 +121,29 @@ impl NotifierSettings {
     }
 
     pub fn retries(&self) -> RetryPolicy {
+        let pauses = self.webhook_retry_ms.iter().copied();
         RetryPolicy {
-            pauses: self
-                .webhook_retry_ms
-                .iter()
-                .copied()
-                .map(Duration::from_millis)
-                .collect(),
+            pauses: pauses.map(Duration::from_millis).collect(),
         }
+    }
+
+    pub fn limits(&self) -> Limits {
+        Limits {
+            per_receiver: self.webhook_per_receiver,
+            probes: self.webhook_probes,
+            pauses: self.retries().pauses,
+        }
+    }
+
+    /// What webhooks are signed with; an error does not quote it.
+    pub fn secrets(&self) -> Result<Vec<Secret>, ConfigError> {
+        let parse = |text: &String| {
+            Secret::parse(text).ok_or_else(|| {
+                let problem = "must be whsec_ and Base64 of 24 to 64 bytes";
+                ConfigError::invalid("notifier.webhook_secrets", "(not shown)", problem)
+            })
+        };
+        self.webhook_secrets.iter().map(parse).collect()
     }
 }
 
@@ -130,6 +171,9 @@ mod tests {
         assert!(problem("webhook_timeout_ms = 0").contains("notifier.webhook_timeout_ms = 0"));
         assert!(problem("webhook_retry_ms = []").contains("notifier.webhook_retry_ms = []"));
         assert!(problem("webhook_retry_ms = [0]").contains("notifier.webhook_retry_ms = 0"));
+        assert!(problem("webhook_probes = 0").contains("notifier.webhook_probes = 0"));
+        let secret = problem("webhook_secrets = ['hunter2']");
+        assert!(secret.contains("notifier.webhook_secrets") && !secret.contains("hunter2"));
         assert!(problem("language = 'de'").contains("notifier.language = de"));
     }
 

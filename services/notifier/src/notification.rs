@@ -16,6 +16,8 @@ pub struct Notification {
     /// Derived from event, channel and recipient: who has one id twice has the same message twice.
     pub id: Uuid,
     pub source_event_id: Uuid,
+    /// Name of the record it tells of.
+    pub event: String,
     pub order_id: Uuid,
     pub order_version: i32,
     pub recipient: Recipient,
@@ -25,6 +27,8 @@ pub struct Notification {
     pub expires_at: DateTime<Utc>,
     /// Tries so far.
     pub attempts: i32,
+    /// The event that made it pointless while its webhook was being called.
+    pub overtaken_by: Option<String>,
     pub step: Step,
     pub trace: Trace,
 }
@@ -39,11 +43,11 @@ pub enum Route {
 /// What happens next.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
-    /// It is sent at the end of this cycle: a line in the log at once, a webhook by a call.
+    /// It is to be sent: a line in the log at the end of this cycle, a webhook as soon as it is its turn.
     Send,
     /// The webhook has been called; its answer is to come.
     InFlight,
-    /// The webhook is called at this instant.
+    /// Its turn may come from this instant on.
     Wait(DateTime<Utc>),
     Sent,
     Dropped {
@@ -59,6 +63,8 @@ pub enum Delivery {
     /// It will not take this message, however often it is sent.
     Refused(String),
     Failed(String),
+    /// The receiver is to be left alone: it was not even tried.
+    Held,
 }
 
 /// When a webhook that failed is called again.
@@ -114,7 +120,7 @@ impl Notification {
             recipient.id
         );
         let step = match &route {
-            _ if expires_at <= now => stale(),
+            _ if expires_at <= now => stale(None),
             Route::Webhook { url, .. }
                 if !url.starts_with("http://") && !url.starts_with("https://") =>
             {
@@ -128,6 +134,7 @@ impl Notification {
         Some(Self {
             id: Uuid::new_v5(&occurrence.event_id, name.as_bytes()),
             source_event_id: occurrence.event_id,
+            event: occurrence.event.to_owned(),
             order_id: occurrence.order_id,
             order_version: occurrence.order_version,
             recipient,
@@ -135,19 +142,39 @@ impl Notification {
             route,
             expires_at,
             attempts: 0,
+            overtaken_by: None,
             step,
             trace: trace.clone(),
         })
     }
 
-    /// The time of one that waits has come.
+    /// When it has to be looked at again, whatever else happens: to be sent, or because it is not worth it any more.
+    pub fn alarm(&self) -> Option<DateTime<Utc>> {
+        match self.step {
+            Step::Send => Some(self.expires_at),
+            Step::Wait(at) => Some(at.min(self.expires_at)),
+            Step::InFlight | Step::Sent | Step::Dropped { .. } => None,
+        }
+    }
+
+    /// The time of one that waits has come, by its [`Notification::alarm`].
     pub fn due(&mut self, now: DateTime<Utc>) {
         match self.step {
-            Step::Wait(at) if at > now => {}
-            // The process was down for longer than the message is worth.
-            Step::Wait(_) if self.expires_at <= now => self.step = stale(),
-            Step::Wait(_) => self.step = Step::Send,
-            Step::Send | Step::InFlight | Step::Sent | Step::Dropped { .. } => {}
+            // Its turn did not come, or the process was down, for longer than the message is worth.
+            Step::Wait(_) | Step::Send if self.expires_at <= now => self.step = stale(None),
+            Step::Wait(at) if at <= now => self.step = Step::Send,
+            Step::Wait(_) | Step::Send => {}
+            Step::InFlight | Step::Sent | Step::Dropped { .. } => {}
+        }
+    }
+
+    /// The order has moved on to where the message is pointless.
+    pub fn overtaken(&mut self, by: &str) {
+        match self.step {
+            Step::Send | Step::Wait(_) => self.step = stale(Some(by.to_owned())),
+            // It may have arrived; if not, it is not sent again.
+            Step::InFlight => self.overtaken_by = Some(by.to_owned()),
+            Step::Sent | Step::Dropped { .. } => {}
         }
     }
 
@@ -156,14 +183,17 @@ impl Notification {
         if self.step != Step::InFlight {
             return;
         }
-        self.attempts += 1;
-        self.step = match delivery {
-            Delivery::Accepted => Step::Sent,
-            Delivery::Refused(detail) => Step::Dropped {
+        self.attempts += i32::from(delivery != Delivery::Held);
+        self.step = match (delivery, self.overtaken_by.take()) {
+            (Delivery::Accepted, _) => Step::Sent,
+            (Delivery::Refused(detail), _) => Step::Dropped {
                 reason: DropReason::Refused,
                 detail: Some(detail),
             },
-            Delivery::Failed(detail) => {
+            (Delivery::Failed(_) | Delivery::Held, Some(event)) => stale(Some(event)),
+            (Delivery::Held, None) if self.expires_at <= now => stale(None),
+            (Delivery::Held, None) => Step::Send,
+            (Delivery::Failed(detail), None) => {
                 let at = now + policy.pause(self.attempts);
                 if at < self.expires_at {
                     Step::Wait(at)
@@ -177,16 +207,25 @@ impl Notification {
         };
     }
 
+    /// Where its webhook is.
+    pub fn url(&self) -> Option<&str> {
+        match &self.route {
+            Route::Log => None,
+            Route::Webhook { url, .. } => Some(url),
+        }
+    }
+
     /// Whether nothing is left to do.
     pub fn is_over(&self) -> bool {
         matches!(self.step, Step::Sent | Step::Dropped { .. })
     }
 }
 
-fn stale() -> Step {
+/// `detail`: the event that made it so, if it was not time alone.
+fn stale(detail: Option<String>) -> Step {
     Step::Dropped {
         reason: DropReason::Stale,
-        detail: None,
+        detail,
     }
 }
 
@@ -224,6 +263,7 @@ mod tests {
             customer: Some(contact("c-1", webhook_url)),
             restaurant: None,
             driver: Some(contact("d-1", None)),
+            operations: None,
             words: Words::default(),
         }
     }
@@ -303,7 +343,7 @@ mod tests {
                 .unwrap()
                 .step
         };
-        assert_eq!(step(late), stale());
+        assert_eq!(step(late), stale(None));
         assert_eq!(step(late - TimeDelta::seconds(1)), Step::Send);
     }
 
@@ -362,7 +402,44 @@ mod tests {
         it.step = Step::InFlight;
         it.answered(Delivery::Failed("timeout".into()), &policy(), now);
         it.due(it.expires_at);
-        assert_eq!(it.step, stale());
+        assert_eq!(it.step, stale(None));
+    }
+
+    #[test]
+    fn one_that_the_order_has_overtaken_is_not_sent_and_one_on_its_way_not_again() {
+        let now = Utc::now();
+        let webhook =
+            || planned(now, Some("http://c"), &rule(Side::Customer, Via::Webhook)).unwrap();
+        let pointless = stale(Some("OrderDelivered".into()));
+        let mut waiting = webhook();
+        waiting.overtaken("OrderDelivered");
+        assert_eq!(waiting.step, pointless);
+        for (delivery, end) in [
+            (Delivery::Failed("timeout".into()), pointless.clone()),
+            (Delivery::Held, pointless),
+            (Delivery::Accepted, Step::Sent),
+        ] {
+            let mut it = webhook();
+            it.step = Step::InFlight;
+            it.overtaken("OrderDelivered");
+            assert_eq!(it.step, Step::InFlight, "it may have arrived");
+            it.answered(delivery, &policy(), now);
+            assert_eq!(it.step, end);
+        }
+    }
+
+    #[test]
+    fn one_whose_turn_does_not_come_in_time_is_dropped_and_has_not_been_tried() {
+        let now = Utc::now();
+        let mut it = planned(now, Some("http://c"), &rule(Side::Customer, Via::Webhook)).unwrap();
+        it.step = Step::InFlight;
+        it.answered(Delivery::Held, &policy(), now);
+        assert_eq!((&it.step, it.attempts), (&Step::Send, 0));
+        let alarm = it.alarm().unwrap();
+        it.due(alarm - TimeDelta::milliseconds(1));
+        assert_eq!(it.step, Step::Send);
+        it.due(alarm);
+        assert_eq!(it.step, stale(None));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use contracts::Message;
-use contracts::orders::OrderItem;
+use contracts::orders::{Actor, OrderItem};
 use contracts::streams::{DriverAssignmentEvent, OrdersEvent};
 use contracts::value::{Contact, Money};
 use serde::Serialize;
@@ -23,8 +23,13 @@ pub struct Occurrence {
     pub customer: Option<Contact>,
     pub restaurant: Option<Contact>,
     pub driver: Option<Contact>,
+    /// Those who run the platform: in no event, whoever reads it knows them.
+    pub operations: Option<Contact>,
     pub words: Words,
 }
+
+/// Id of those who run the platform.
+pub const OPERATIONS: &str = "operations";
 
 /// What a text may refer to; absent where the event does not say.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -47,9 +52,15 @@ pub struct Words {
     pub refund: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Who cancelled: `customer`, `restaurant`, `operator` or `system`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
     /// `18:05`, UTC, as all times here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ready_at: Option<String>,
+    /// Since when a driver is missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expected_pickup_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -58,7 +69,7 @@ pub struct Words {
 
 impl Words {
     /// The names that a text may use.
-    pub const NAMES: [&str; 12] = [
+    pub const NAMES: [&str; 14] = [
         "order",
         "event",
         "customer",
@@ -68,7 +79,9 @@ impl Words {
         "amount",
         "refund",
         "reason",
+        "by",
         "ready_at",
+        "since",
         "expected_pickup_at",
         "expected_delivery_at",
     ];
@@ -77,6 +90,7 @@ impl Words {
 impl Occurrence {
     pub fn contact(&self, side: Side) -> Option<&Contact> {
         match side {
+            Side::Operations => self.operations.as_ref(),
             Side::Customer => self.customer.as_ref(),
             Side::Restaurant => self.restaurant.as_ref(),
             Side::Driver => self.driver.as_ref(),
@@ -95,6 +109,7 @@ impl Occurrence {
             customer: None,
             restaurant: None,
             driver: None,
+            operations: None,
             words: Words {
                 order: order_id.to_string(),
                 event,
@@ -107,6 +122,13 @@ impl Occurrence {
         self.words.customer = Some(customer.id.clone());
         self.words.restaurant = Some(restaurant.id.clone());
         (self.customer, self.restaurant) = (Some(customer.clone()), Some(restaurant.clone()));
+        self
+    }
+
+    /// Adds those who run the platform.
+    pub fn watched_by(mut self, webhook_url: Option<String>) -> Self {
+        let id = OPERATIONS.to_owned();
+        self.operations = Some(Contact { id, webhook_url });
         self
     }
 
@@ -181,15 +203,24 @@ impl From<&OrdersEvent> for Occurrence {
                     .with(|say| {
                         (say.refund, say.reason) =
                             (it.refund.as_ref().map(money), it.reason.clone());
+                        say.by = Some(it.cancelled_by.symbol().to_lowercase());
                     });
                 match &it.driver_id {
                     Some(driver) => told.with_driver(driver),
                     None => told,
                 }
             }
-            E::OrderCancelRefused(it) => of(it.order_id, it.order_version)
-                .between(&it.customer, &it.restaurant)
-                .with(|say| say.reason = Some(it.reason.symbol().to_lowercase())),
+            E::OrderCancelRefused(it) => {
+                let mut told = of(it.order_id, it.order_version)
+                    .between(&it.customer, &it.restaurant)
+                    .with(|say| say.reason = Some(it.reason.symbol().to_lowercase()));
+                // It concerns who asked.
+                told.customer = told.customer.filter(|_| it.requested_by == Actor::Customer);
+                told.restaurant = told
+                    .restaurant
+                    .filter(|_| it.requested_by == Actor::Restaurant);
+                told
+            }
             E::OrderUndeliverable(it) => of(it.order_id, it.order_version)
                 .between(&it.customer, &it.restaurant)
                 .with(|say| {
@@ -224,7 +255,10 @@ impl From<&DriverAssignmentEvent> for Occurrence {
             }
             E::DriverMissing(it) => of(it.order_id, it.order_version)
                 .with_driver(&it.driver_id)
-                .with(|say| say.reason = Some(it.reason.symbol().to_lowercase())),
+                .with(|say| {
+                    say.reason = Some(it.reason.symbol().to_lowercase());
+                    say.since = Some(clock(it.since));
+                }),
             E::PickupConfirmed(it) => of(it.order_id, it.order_version).with_driver(&it.driver_id),
             E::DeliveryConfirmed(it) => {
                 of(it.order_id, it.order_version).with_driver(&it.driver_id)
@@ -299,6 +333,8 @@ mod tests {
             amount: some(),
             refund: some(),
             reason: some(),
+            by: some(),
+            since: some(),
             ready_at: some(),
             expected_pickup_at: some(),
             expected_delivery_at: some(),

@@ -4,13 +4,15 @@
 //! commit: it costs no second cycle, and a cycle that has to be repeated logs it again, with the same id. A webhook is
 //! called after the cycle is published; the receiver drops what comes twice by the id as well. So both channels are
 //! at-least-once with an id, while NotificationSent and NotificationDropped on the topic are exactly-once.
+//!
+//! What an order's later event makes pointless is dropped where it waits, also when both events are of one cycle.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
-use contracts::streams::{DriverAssignmentEvent, NotificationsEvent, OrdersEvent};
-use contracts::{Codec, Geo, Record, Topic};
+use chrono::{DateTime, TimeDelta, Utc};
+use contracts::streams::{DriverAssignmentEvent, OrdersEvent};
+use contracts::{Codec, Record};
 use runtime::{
     ApplyError, Cycle, DecodeError, Lane, LaneCycle, Loaded, Message, Processor, Received, Reject,
     Verdict,
@@ -18,13 +20,16 @@ use runtime::{
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use crate::config::NotifierSettings;
 use crate::facts;
+use crate::lane::LaneState;
+use crate::line::Next;
 use crate::notification::{Delivery, Notification, RetryPolicy, Route, Step};
 use crate::occurrence::Occurrence;
 use crate::rule::Rules;
 use crate::store::{self, Insertions, Owned, Updates};
 use crate::text::Texts;
-use crate::webhook::{Body, Post, Webhooks};
+use crate::webhook::{Body, Post, Tried, Webhooks};
 
 pub struct Notifier {
     codec: Codec,
@@ -32,21 +37,23 @@ pub struct Notifier {
     texts: Texts,
     webhooks: Webhooks,
     retries: RetryPolicy,
+    operations_webhook: Option<String>,
 }
 
-/// A lane's memory: the notifications that wait for a webhook.
-pub struct LaneState {
-    geo: Geo,
-    /// Where it tells what became of them: `notifications.events.<geo>`, on the partition of the same number.
-    topic: String,
-    partition: i32,
-    pending: HashMap<Uuid, Notification>,
+/// What a lane is woken for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Timer {
+    /// The receiver of this address need not be left alone any longer.
+    Receiver(String),
+    /// The alarm of a notification.
+    Notification(Uuid),
 }
 
 /// What a webhook answered about a notification.
 pub struct Answer {
     notification_id: Uuid,
-    delivery: Delivery,
+    url: String,
+    tried: Tried,
 }
 
 /// A message that a rule made of an event of this cycle; whether it is new is not known yet.
@@ -62,14 +69,15 @@ impl Notifier {
         rules: Rules,
         texts: Texts,
         webhooks: Webhooks,
-        retries: RetryPolicy,
+        settings: &NotifierSettings,
     ) -> Self {
         Self {
             codec,
             rules,
             texts,
             webhooks,
-            retries,
+            retries: settings.retries(),
+            operations_webhook: settings.operations_webhook.clone(),
         }
     }
 }
@@ -77,23 +85,23 @@ impl Notifier {
 impl Processor for Notifier {
     type Event = Occurrence;
     type State = LaneState;
-    /// The notification whose webhook is called again.
-    type Timer = Uuid;
+    type Timer = Timer;
     type Call = Post;
     type Answer = Answer;
 
     async fn decode(&self, message: &Message) -> Result<Occurrence, DecodeError> {
-        if message.source.topic.starts_with("orders.") {
-            Ok((&binding::decode::<OrdersEvent>(&self.codec, message).await?).into())
+        let occurrence: Occurrence = if message.source.topic.starts_with("orders.") {
+            (&binding::decode::<OrdersEvent>(&self.codec, message).await?).into()
         } else {
-            Ok((&binding::decode::<DriverAssignmentEvent>(&self.codec, message).await?).into())
-        }
+            (&binding::decode::<DriverAssignmentEvent>(&self.codec, message).await?).into()
+        };
+        Ok(occurrence.watched_by(self.operations_webhook.clone()))
     }
 
     async fn load(
         &self,
         lanes: &[Arc<Lane>],
-        _now: DateTime<Utc>,
+        now: DateTime<Utc>,
         tx: &mut PgConnection,
     ) -> Result<Vec<Loaded<Self>>, ApplyError> {
         let mut loaded: HashMap<&str, Loaded<Self>> = HashMap::with_capacity(lanes.len());
@@ -112,11 +120,17 @@ impl Processor for Notifier {
             let lane = loaded
                 .get_mut(lane.as_str())
                 .expect("only notifications of these lanes were selected");
-            match notification.step {
-                Step::Wait(at) => lane.timers.push((notification.id, at)),
-                _ => lane.calls.extend(post(&notification)),
+            let alarm = notification.alarm();
+            lane.timers
+                .extend(alarm.map(|at| (Timer::Notification(notification.id), at)));
+            lane.state.keep(notification);
+        }
+        for lane in loaded.values_mut() {
+            for url in lane.state.lines.all() {
+                if let Some(notification) = lane.state.next_call(&url, now) {
+                    lane.calls.extend(post(notification));
+                }
             }
-            lane.state.pending.insert(notification.id, notification);
         }
         Ok(lanes
             .iter()
@@ -130,113 +144,124 @@ impl Processor for Notifier {
         tx: &mut PgConnection,
     ) -> Result<(), ApplyError> {
         let now = cycle.now;
-        let mut updates = Updates::default();
-        let mut insertions = Insertions::default();
-        let mut candidates = Vec::new();
+        let mut desk = Desk {
+            processor: self,
+            now,
+            touched: vec![Touched::default(); cycle.lanes.len()],
+            candidates: Vec::new(),
+        };
         for (index, lane) in cycle.lanes.iter_mut().enumerate() {
-            self.go_on(lane, now, &mut updates)?;
+            desk.hear(index, lane);
             for (message, received) in std::mem::take(&mut lane.messages).into_iter().enumerate() {
-                let planned = self.plan(lane, received, now)?;
-                let verdict = match planned {
-                    Ok(planned) if planned.is_empty() => Verdict::Skip("nobody_to_tell"),
-                    Ok(planned) => {
-                        for (notification, text) in planned {
-                            insertions.push(
-                                lane.state.geo.as_str(),
-                                lane.lane.id.as_str(),
-                                &notification,
-                            );
-                            candidates.push(Candidate {
-                                lane: index,
-                                notification,
-                                text,
-                            });
-                        }
-                        Verdict::Done
-                    }
-                    Err(reject) => Verdict::Reject(reject),
-                };
+                let verdict = desk.message(index, lane, received)?;
                 lane.effects.answer(message, verdict);
             }
         }
-        let mut new = insertions.save(now, tx).await?;
-        for Candidate {
-            lane,
-            notification,
-            text,
-        } in candidates
-        {
-            // Taken out: the same message twice in one cycle is new once.
-            if new.remove(&notification.id) {
-                self.send(&mut cycle.lanes[lane], notification, &text, now)?;
-            } else {
-                metrics::counter!("notifier_duplicates_total").increment(1);
+        let mut insertions = Insertions::default();
+        for candidate in &mut desk.candidates {
+            let (lane, notification) = (&cycle.lanes[candidate.lane], &mut candidate.notification);
+            // Nothing can come between: it is in the log by the time the row is committed.
+            if notification.route == Route::Log && notification.step == Step::Send {
+                (notification.attempts, notification.step) = (1, Step::Sent);
             }
+            insertions.push(lane.state.geo.as_str(), lane.lane.id.as_str(), notification);
         }
+        let new = insertions.save(now, tx).await?;
+        let updates = desk.finish(&mut cycle.lanes, new)?;
         updates.save(now, tx).await
     }
 
     async fn call(self: &Arc<Self>, post: Post) -> Answer {
-        let delivery = self.webhooks.deliver(&post).await;
-        let outcome = match &delivery {
+        let tried = self.webhooks.try_deliver(&post).await;
+        let outcome = match &tried.delivery {
             Delivery::Accepted => "accepted",
             Delivery::Refused(_) => "refused",
             Delivery::Failed(_) => "failed",
+            Delivery::Held => "held",
         };
         metrics::counter!("notifier_webhook_calls_total", "outcome" => outcome).increment(1);
         Answer {
             notification_id: post.notification_id,
-            delivery,
+            url: post.url,
+            tried,
         }
     }
 }
 
-impl Notifier {
+/// What a cycle changes in one lane.
+#[derive(Clone, Default)]
+struct Touched {
+    /// Notifications, in the order of their first change.
+    notifications: Vec<Uuid>,
+    known: HashSet<Uuid>,
+    /// Addresses whose lines may go on.
+    receivers: Vec<String>,
+}
+
+impl Touched {
+    fn note(&mut self, id: Uuid) {
+        if self.known.insert(id) {
+            self.notifications.push(id);
+        }
+    }
+}
+
+/// A cycle at work, lane by lane.
+struct Desk<'a> {
+    processor: &'a Notifier,
+    now: DateTime<Utc>,
+    /// By lane.
+    touched: Vec<Touched>,
+    candidates: Vec<Candidate>,
+}
+
+impl Desk<'_> {
     /// Applies answers and timers to what waits for webhooks.
-    fn go_on(
-        &self,
-        lane: &mut LaneCycle<'_, Self>,
-        now: DateTime<Utc>,
-        updates: &mut Updates,
-    ) -> Result<(), ApplyError> {
-        let mut touched = Vec::new();
-        let mut known = HashSet::new();
-        for Answer {
-            notification_id,
-            delivery,
-        } in std::mem::take(&mut lane.answers)
-        {
-            if let Some(notification) = lane.state.pending.get_mut(&notification_id) {
-                notification.answered(delivery, &self.retries, now);
-                touched.extend(known.insert(notification_id).then_some(notification_id));
+    fn hear(&mut self, index: usize, lane: &mut LaneCycle<'_, Notifier>) {
+        let (now, touched) = (self.now, &mut self.touched[index]);
+        for answer in std::mem::take(&mut lane.answers) {
+            let wait = answer
+                .tried
+                .wait
+                .and_then(|it| TimeDelta::from_std(it).ok());
+            let not_before = wait.map(|wait| now + wait);
+            lane.state.lines.answered(&answer.url, not_before);
+            if let Some(notification) = lane.state.pending.get_mut(&answer.notification_id) {
+                notification.answered(answer.tried.delivery, &self.processor.retries, now);
+                touched.note(notification.id);
+                if notification.step == Step::Send {
+                    lane.state.lines.join(&answer.url, notification.id);
+                }
+            }
+            touched.receivers.push(answer.url);
+        }
+        for timer in std::mem::take(&mut lane.timers) {
+            match timer {
+                Timer::Receiver(url) => touched.receivers.push(url),
+                Timer::Notification(id) => {
+                    if let Some(notification) = lane.state.pending.get_mut(&id) {
+                        let waited = matches!(notification.step, Step::Wait(_));
+                        notification.due(now);
+                        touched.note(id);
+                        if let (true, Step::Send, Some(url)) =
+                            (waited, &notification.step, notification.url())
+                        {
+                            lane.state.lines.join(url, id);
+                            touched.receivers.push(url.to_owned());
+                        }
+                    }
+                }
             }
         }
-        for notification_id in std::mem::take(&mut lane.timers) {
-            if let Some(notification) = lane.state.pending.get_mut(&notification_id) {
-                notification.due(now);
-                touched.extend(known.insert(notification_id).then_some(notification_id));
-            }
-        }
-        for id in touched {
-            let Some(mut notification) = lane.state.pending.remove(&id) else {
-                continue;
-            };
-            self.step(lane, &mut notification, now)?;
-            updates.push(&notification);
-            if !notification.is_over() {
-                lane.state.pending.insert(id, notification);
-            }
-        }
-        Ok(())
     }
 
-    /// What the rules make of an event, with the texts; nothing has been sent yet.
-    fn plan(
-        &self,
-        lane: &LaneCycle<'_, Self>,
+    /// Applies an event: what it makes pointless, and what the rules make of it.
+    fn message(
+        &mut self,
+        index: usize,
+        lane: &mut LaneCycle<'_, Notifier>,
         received: Received<Occurrence>,
-        now: DateTime<Utc>,
-    ) -> Result<Result<Vec<(Notification, String)>, Reject>, ApplyError> {
+    ) -> Result<Verdict, ApplyError> {
         let Received {
             event: occurrence,
             trace,
@@ -245,85 +270,155 @@ impl Notifier {
         let expected = lane.state.geo.as_str();
         if occurrence.geo != expected {
             let message = format!("geo = {:?}: this topic is of {expected:?}", occurrence.geo);
-            return Ok(Err(Reject::new("wrong_geo", message)));
+            return Ok(Verdict::Reject(Reject::new("wrong_geo", message)));
         }
-        let mut planned = Vec::new();
-        for rule in self.rules.of(occurrence.event) {
-            let Some(mut notification) = Notification::plan(rule, &occurrence, &trace, now) else {
+        self.overtake(index, lane, &occurrence);
+        let before = self.candidates.len();
+        for rule in self.processor.rules.of(occurrence.event) {
+            let plan = Notification::plan(rule, &occurrence, &trace, self.now);
+            let Some(mut notification) = plan else {
                 continue;
             };
             let text = self
+                .processor
                 .texts
                 .render(&rule.template, &occurrence.words)
                 .map_err(ApplyError::permanent)?;
-            match &mut notification.route {
-                Route::Webhook { body, .. } => {
-                    let posted =
-                        Body::new(notification.id, &occurrence, &notification.recipient, &text);
-                    *body = serde_json::to_string(&posted).map_err(ApplyError::permanent)?;
-                }
-                // Nothing can come between: it is sent by the time the row is committed.
-                Route::Log if notification.step == Step::Send => {
-                    (notification.attempts, notification.step) = (1, Step::Sent);
-                }
-                Route::Log => {}
+            if let Route::Webhook { body, .. } = &mut notification.route {
+                let (id, recipient) = (notification.id, &notification.recipient);
+                let posted = Body::new(id, &occurrence, recipient, &text);
+                *body = serde_json::to_string(&posted).map_err(ApplyError::permanent)?;
             }
-            planned.push((notification, text));
-        }
-        Ok(Ok(planned))
-    }
-
-    /// Sends a message that has turned out to be new.
-    fn send(
-        &self,
-        lane: &mut LaneCycle<'_, Self>,
-        mut notification: Notification,
-        text: &str,
-        now: DateTime<Utc>,
-    ) -> Result<(), ApplyError> {
-        if notification.route == Route::Log && notification.step == Step::Sent {
-            tracing::info!(
-                target: "notification",
-                id = %notification.id, order_id = %notification.order_id, template = notification.template,
-                recipient_kind = notification.recipient.kind.symbol(), recipient = notification.recipient.id, text
-            );
-        }
-        self.step(lane, &mut notification, now)?;
-        if !notification.is_over() {
-            lane.state.pending.insert(notification.id, notification);
-        }
-        Ok(())
-    }
-
-    /// Does what the step that a notification has come to asks for.
-    fn step(
-        &self,
-        lane: &mut LaneCycle<'_, Self>,
-        notification: &mut Notification,
-        now: DateTime<Utc>,
-    ) -> Result<(), ApplyError> {
-        match &notification.step {
-            Step::Send => {
-                lane.effects
-                    .call(post(notification).expect("only webhooks are sent by a call"));
-                notification.step = Step::InFlight;
-            }
-            Step::Wait(at) => lane.effects.set_timer(notification.id, *at),
-            Step::InFlight => {}
-            Step::Sent => self.publish(
-                lane,
+            self.candidates.push(Candidate {
+                lane: index,
                 notification,
-                &facts::sent(notification, lane.state.geo.as_str(), now),
-            )?,
+                text,
+            });
+        }
+        Ok(if self.candidates.len() == before {
+            Verdict::Skip("nobody_to_tell")
+        } else {
+            Verdict::Done
+        })
+    }
+
+    fn overtake(&mut self, index: usize, lane: &mut LaneCycle<'_, Notifier>, later: &Occurrence) {
+        let rules = &self.processor.rules;
+        if !rules.is_an_end(later.event) {
+            return;
+        }
+        let pointless = |it: &Notification| {
+            it.order_id == later.order_id
+                && it.source_event_id != later.event_id
+                && rules.overtakes(later.event, &it.event, it.recipient.kind)
+        };
+        let LaneState {
+            pending, by_order, ..
+        } = &mut *lane.state;
+        for id in by_order.get(&later.order_id).into_iter().flatten() {
+            if let Some(notification) = pending.get_mut(id).filter(|it| pointless(it)) {
+                notification.overtaken(later.event);
+                self.touched[index].note(*id);
+            }
+        }
+        let candidates = self.candidates.iter_mut().rev();
+        for candidate in candidates.take_while(|it| it.lane == index) {
+            if pointless(&candidate.notification) {
+                candidate.notification.overtaken(later.event);
+            }
+        }
+    }
+
+    /// Does what the steps that notifications have come to ask for, and lets the lines go on.
+    fn finish(
+        mut self,
+        lanes: &mut [LaneCycle<'_, Notifier>],
+        mut new: HashSet<Uuid>,
+    ) -> Result<Updates, ApplyError> {
+        let mut updates = Updates::default();
+        for (lane, touched) in lanes.iter_mut().zip(&self.touched) {
+            for id in &touched.notifications {
+                let Some(notification) = lane.state.forget(*id) else {
+                    continue;
+                };
+                updates.push(&notification);
+                self.processor.follow(lane, notification, self.now)?;
+            }
+        }
+        for Candidate {
+            lane: index,
+            notification,
+            text,
+        } in std::mem::take(&mut self.candidates)
+        {
+            // Taken out: the same message twice in one cycle is new once.
+            if new.remove(&notification.id) {
+                log(&notification, &text);
+                if let (Step::Send, Some(url)) = (&notification.step, notification.url()) {
+                    self.touched[index].receivers.push(url.to_owned());
+                    let id = notification.id;
+                    lanes[index].state.lines.join(url, id);
+                }
+                self.processor
+                    .follow(&mut lanes[index], notification, self.now)?;
+            } else {
+                metrics::counter!("notifier_duplicates_total").increment(1);
+            }
+        }
+        for (lane, touched) in lanes.iter_mut().zip(self.touched) {
+            for url in touched.receivers {
+                match lane.state.next(&url, self.now) {
+                    Next::Call(id) => {
+                        if let Some(notification) = lane.state.start(id) {
+                            let call = post(notification);
+                            lane.effects.cancel_timer(Timer::Notification(id));
+                            lane.effects
+                                .call(call.expect("only webhooks stand in lines"));
+                        }
+                    }
+                    Next::Wait(at) => lane.effects.set_timer(Timer::Receiver(url), at),
+                    Next::Rest => {}
+                }
+            }
+        }
+        Ok(updates)
+    }
+}
+
+/// The channel `log`.
+fn log(notification: &Notification, text: &str) {
+    if notification.route == Route::Log && notification.step == Step::Sent {
+        tracing::info!(
+            target: "notification",
+            id = %notification.id, order_id = %notification.order_id, template = notification.template,
+            recipient_kind = notification.recipient.kind.symbol(), recipient = notification.recipient.id, text
+        );
+    }
+}
+
+impl Notifier {
+    /// Tells what became of a notification if it has ended, and otherwise keeps it with its alarm.
+    fn follow(
+        &self,
+        lane: &mut LaneCycle<'_, Self>,
+        notification: Notification,
+        now: DateTime<Utc>,
+    ) -> Result<(), ApplyError> {
+        let timer = Timer::Notification(notification.id);
+        match notification.alarm() {
+            Some(at) => lane.effects.set_timer(timer, at),
+            None => lane.effects.cancel_timer(timer),
+        }
+        let geo = lane.state.geo.as_str();
+        match &notification.step {
+            Step::Send | Step::Wait(_) | Step::InFlight => lane.state.remember(notification),
+            Step::Sent => {
+                let record = facts::sent(&notification, geo, now);
+                self.publish(lane, &notification, &record)?;
+            }
             Step::Dropped { reason, detail } => {
-                let record = facts::dropped(
-                    notification,
-                    lane.state.geo.as_str(),
-                    now,
-                    *reason,
-                    detail.clone(),
-                );
-                self.publish(lane, notification, &record)?;
+                let record = facts::dropped(&notification, geo, now, *reason, detail.clone());
+                self.publish(lane, &notification, &record)?;
             }
         }
         Ok(())
@@ -349,31 +444,13 @@ impl Notifier {
     }
 }
 
-impl LaneState {
-    fn empty(lane: &Lane) -> Result<Self, ApplyError> {
-        let source = &lane.sources[0];
-        let geo = source
-            .source
-            .topic
-            .parse::<Topic>()
-            .map_err(ApplyError::permanent)?
-            .geo;
-        let topic = Topic::of::<NotificationsEvent>(&geo).to_string();
-        Ok(Self {
-            geo,
-            topic,
-            partition: source.partition,
-            pending: HashMap::new(),
-        })
-    }
-}
-
 /// The call that sends a webhook.
 fn post(notification: &Notification) -> Option<Post> {
     match &notification.route {
         Route::Log => None,
         Route::Webhook { url, body } => Some(Post {
             notification_id: notification.id,
+            recipient: notification.recipient.clone(),
             url: url.clone(),
             body: body.clone(),
             traceparent: notification.trace.traceparent(),

@@ -21,15 +21,19 @@ pub struct Rule {
     pub channel: Via,
     /// How long after the event it is worth sending, in seconds. Too short: messages are dropped in every delay.
     pub ttl_s: u32,
+    /// Later events of the same stream about the same order that make it pointless. Default none.
+    #[serde(default)]
+    pub until: Vec<String>,
 }
 
-/// Which side of an order.
+/// Which side of an order, or who runs the platform.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Side {
     Customer,
     Restaurant,
     Driver,
+    Operations,
 }
 
 /// How a message is to travel.
@@ -49,6 +53,7 @@ impl Side {
             Self::Customer => RecipientKind::Customer,
             Self::Restaurant => RecipientKind::Restaurant,
             Self::Driver => RecipientKind::Driver,
+            Self::Operations => RecipientKind::Operations,
         }
     }
 }
@@ -90,6 +95,17 @@ impl Rules {
                     "must be a record of orders.events or driver_assignment.events",
                 );
             }
+            let records = [OrdersEvent::RECORDS, DriverAssignmentEvent::RECORDS]
+                .into_iter()
+                .find(|records| names(records, &rule.event))
+                .unwrap_or_default();
+            if let Some(unknown) = rule.until.iter().find(|it| !names(records, it)) {
+                return invalid(
+                    "until",
+                    unknown,
+                    "must be a record of the stream of its event",
+                );
+            }
             if rule.ttl_s == 0 {
                 return invalid("ttl_s", "0", "must be at least 1");
             }
@@ -104,6 +120,20 @@ impl Rules {
 
     pub fn of<'a>(&'a self, event: &'a str) -> impl Iterator<Item = &'a Rule> {
         self.rules.iter().filter(move |rule| rule.event == event)
+    }
+
+    /// Whether a message about `event` to `recipient` is pointless once `later` has happened to the order.
+    pub fn overtakes(&self, later: &str, event: &str, recipient: RecipientKind) -> bool {
+        self.of(event)
+            .filter(|rule| rule.recipient.kind() == recipient)
+            .any(|rule| rule.until.iter().any(|until| until == later))
+    }
+
+    /// Whether this event makes any message pointless.
+    pub fn is_an_end(&self, event: &str) -> bool {
+        self.rules
+            .iter()
+            .any(|rule| rule.until.iter().any(|until| until == event))
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Rule> {
@@ -128,10 +158,40 @@ mod tests {
     fn the_standard_table_passes_its_own_checks() {
         let rules = Rules::new(Rules::standard().rules).unwrap();
         assert!(rules.want::<OrdersEvent>());
-        assert!(
-            !rules.want::<DriverAssignmentEvent>(),
-            "nobody reads a stream that no rule waits for"
-        );
+        assert!(rules.want::<DriverAssignmentEvent>());
+    }
+
+    #[test]
+    fn nobody_reads_a_stream_that_no_rule_waits_for() {
+        let mut rules = Rules::standard().rules;
+        rules.retain(|rule| rule.recipient != Side::Operations);
+        let rules = Rules::new(rules).unwrap();
+        assert!(rules.want::<OrdersEvent>());
+        assert!(!rules.want::<DriverAssignmentEvent>());
+    }
+
+    #[test]
+    fn a_driver_is_not_announced_for_a_meal_that_is_there() {
+        let rules = Rules::standard();
+        let customer = RecipientKind::Customer;
+        assert!(rules.overtakes("OrderDelivered", "OrderDriverAssigned", customer));
+        assert!(!rules.overtakes("OrderDriverAssigned", "OrderDelivered", customer));
+        assert!(!rules.overtakes("OrderPickedUp", "OrderPickedUp", customer));
+    }
+
+    #[test]
+    fn every_way_an_order_ends_is_told_to_the_customer() {
+        let rules = Rules::standard();
+        for end in [
+            "OrderDelivered",
+            "OrderRejected",
+            "OrderPaymentFailed",
+            "OrderCancelled",
+            "OrderUndeliverable",
+        ] {
+            let told = rules.of(end).any(|rule| rule.recipient == Side::Customer);
+            assert!(told, "{end}");
+        }
     }
 
     #[test]
@@ -162,6 +222,16 @@ mod tests {
                 .unwrap_err()
                 .to_string()
                 .contains("notifier.rules.event = OrderEaten")
+        );
+        let elsewhere = Rule {
+            until: vec!["DeliveryConfirmed".into()],
+            ..rule.clone()
+        };
+        assert!(
+            Rules::new(vec![elsewhere])
+                .unwrap_err()
+                .to_string()
+                .contains("notifier.rules.until = DeliveryConfirmed")
         );
         let short = Rule {
             ttl_s: 0,

@@ -20,6 +20,8 @@ struct Row {
     order_id: Uuid,
     order_version: i32,
     event_id: Uuid,
+    event: String,
+    overtaken_by: Option<String>,
     recipient_kind: String,
     recipient_id: String,
     template: String,
@@ -44,8 +46,8 @@ pub async fn load_pending(
 ) -> Result<Vec<Owned>, ApplyError> {
     let lanes: Vec<&str> = lanes.iter().map(|lane| lane.id.as_str()).collect();
     let rows: Vec<Row> = sqlx::query_as(
-        "SELECT notification_id, lane, order_id, order_version, event_id, recipient_kind, recipient_id, template,
-            attempts, url, body, expires_at, due_at, traceparent
+        "SELECT notification_id, lane, order_id, order_version, event_id, event, overtaken_by, recipient_kind,
+            recipient_id, template, attempts, url, body, expires_at, due_at, traceparent
          FROM notifications WHERE lane = ANY($1) AND status = 'pending' ORDER BY created_at",
     )
     .bind(lanes)
@@ -60,6 +62,7 @@ impl Row {
             RecipientKind::Customer,
             RecipientKind::Restaurant,
             RecipientKind::Driver,
+            RecipientKind::Operations,
         ];
         let Some(kind) = kinds
             .into_iter()
@@ -73,6 +76,7 @@ impl Row {
         let notification = Notification {
             id: self.notification_id,
             source_event_id: self.event_id,
+            event: self.event,
             order_id: self.order_id,
             order_version: self.order_version,
             recipient: Recipient {
@@ -86,7 +90,9 @@ impl Row {
             },
             expires_at: self.expires_at,
             attempts: self.attempts,
-            step: self.due_at.map_or(Step::InFlight, Step::Wait),
+            overtaken_by: self.overtaken_by,
+            // A call may have been under way; nobody will hear its answer.
+            step: self.due_at.map_or(Step::Send, Step::Wait),
             trace: Trace::parse(&self.traceparent, None).unwrap_or_else(Trace::root),
         };
         Ok(Owned {
@@ -105,6 +111,7 @@ pub struct Insertions {
     order_ids: Vec<Uuid>,
     order_versions: Vec<i32>,
     event_ids: Vec<Uuid>,
+    events: Vec<String>,
     channels: Vec<&'static str>,
     recipient_kinds: Vec<&'static str>,
     recipient_ids: Vec<String>,
@@ -124,6 +131,7 @@ struct States {
     details: Vec<Option<String>>,
     attempts: Vec<i32>,
     due: Vec<Option<DateTime<Utc>>>,
+    overtaken_by: Vec<Option<String>>,
 }
 
 impl States {
@@ -141,6 +149,7 @@ impl States {
         self.details.push(detail);
         self.attempts.push(notification.attempts);
         self.due.push(due);
+        self.overtaken_by.push(notification.overtaken_by.clone());
     }
 }
 
@@ -157,6 +166,7 @@ impl Insertions {
         self.order_ids.push(notification.order_id);
         self.order_versions.push(notification.order_version);
         self.event_ids.push(notification.source_event_id);
+        self.events.push(notification.event.clone());
         self.channels.push(notification.route.channel().symbol());
         self.recipient_kinds
             .push(notification.recipient.kind.symbol());
@@ -181,10 +191,11 @@ impl Insertions {
         let new: Vec<Uuid> = sqlx::query_scalar(
             "INSERT INTO notifications (notification_id, geo, lane, order_id, order_version, event_id, channel,
                 recipient_kind, recipient_id, template, url, body, expires_at, traceparent, status, reason, detail,
-                attempts, due_at, created_at, changed_at)
-             SELECT *, $20::timestamptz, $20::timestamptz FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::uuid[],
+                attempts, due_at, overtaken_by, event, created_at, changed_at)
+             SELECT *, $22::timestamptz, $22::timestamptz FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::uuid[],
                 $5::int[], $6::uuid[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[],
-                $13::timestamptz[], $14::text[], $15::text[], $16::text[], $17::text[], $18::int[], $19::timestamptz[])
+                $13::timestamptz[], $14::text[], $15::text[], $16::text[], $17::text[], $18::int[], $19::timestamptz[],
+                $20::text[], $21::text[])
              ON CONFLICT (notification_id) DO NOTHING RETURNING notification_id",
         )
         .bind(self.ids)
@@ -206,6 +217,8 @@ impl Insertions {
         .bind(self.state.details)
         .bind(self.state.attempts)
         .bind(self.state.due)
+        .bind(self.state.overtaken_by)
+        .bind(self.events)
         .bind(now)
         .fetch_all(tx)
         .await?;
@@ -232,9 +245,9 @@ impl Updates {
         }
         sqlx::query(
             "UPDATE notifications SET status = c.status, reason = c.reason, detail = c.detail, attempts = c.attempts,
-                due_at = c.due_at, changed_at = $7::timestamptz
-             FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::text[], $5::int[], $6::timestamptz[])
-                AS c (notification_id, status, reason, detail, attempts, due_at)
+                due_at = c.due_at, overtaken_by = c.overtaken_by, changed_at = $8::timestamptz
+             FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::text[], $5::int[], $6::timestamptz[], $7::text[])
+                AS c (notification_id, status, reason, detail, attempts, due_at, overtaken_by)
              WHERE notifications.notification_id = c.notification_id",
         )
         .bind(self.ids)
@@ -243,6 +256,7 @@ impl Updates {
         .bind(self.state.details)
         .bind(self.state.attempts)
         .bind(self.state.due)
+        .bind(self.state.overtaken_by)
         .bind(now)
         .execute(tx)
         .await?;

@@ -16,7 +16,7 @@ use thiserror::Error;
 use crate::occurrence::Words;
 use crate::rule::Rules;
 
-const EMBEDDED: [(&str, &str); 10] = [
+const EMBEDDED: [(&str, &str); 12] = [
     (
         "driver_on_the_way",
         include_str!("../../../deploy/templates/en/driver_on_the_way.txt"),
@@ -52,6 +52,14 @@ const EMBEDDED: [(&str, &str); 10] = [
     (
         "order_withdrawn",
         include_str!("../../../deploy/templates/en/order_withdrawn.txt"),
+    ),
+    (
+        "cancel_refused",
+        include_str!("../../../deploy/templates/en/cancel_refused.txt"),
+    ),
+    (
+        "driver_missing",
+        include_str!("../../../deploy/templates/en/driver_missing.txt"),
     ),
     (
         "undeliverable",
@@ -185,6 +193,37 @@ mod tests {
             texts.render("cancelled", &uncharged).unwrap(),
             "Your order o-1 has been cancelled."
         );
+    }
+
+    #[test]
+    fn a_text_says_who_or_what_ended_an_order() {
+        let texts = Texts::embedded(&Rules::standard()).unwrap();
+        let text = |template, by: &str, reason: &str| {
+            let words = Words {
+                order: "o-1".into(),
+                by: Some(by.into()),
+                reason: Some(reason.into()),
+                ..Words::default()
+            };
+            texts.render(template, &words).unwrap()
+        };
+        assert_eq!(
+            text("cancelled", "system", "too late"),
+            "Your order o-1 has been cancelled: too late. Should the money be taken all the same, you get it back."
+        );
+        assert_eq!(
+            text("cancelled", "restaurant", "no pho"),
+            "Your order o-1 has been cancelled by the restaurant."
+        );
+        assert_eq!(
+            text("cancelled", "customer", "changed my mind"),
+            "Your order o-1 has been cancelled."
+        );
+        assert!(text("undeliverable", "", "abandoned").contains("got lost"));
+        assert!(text("undeliverable", "", "expired").contains("no driver"));
+        assert!(text("cancel_refused", "", "already_picked_up").contains("on its way"));
+        assert!(text("cancel_refused", "", "already_delivered").contains("delivered"));
+        assert!(text("driver_missing", "", "went_offline").contains("offline"));
     }
 
     #[test]

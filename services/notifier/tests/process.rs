@@ -19,7 +19,7 @@ use contracts::notifications::{Channel, DropReason, RecipientKind};
 use contracts::orders::{
     OrderAccepted, OrderConfirmed, OrderDelivered, OrderDriverAssigned, OrderItem, OrderPickedUp,
 };
-use contracts::streams::{NotificationsEvent, OrdersEvent};
+use contracts::streams::{DriverAssignmentEvent, NotificationsEvent, OrdersEvent};
 use contracts::value::{Contact, Money};
 use harness::wait_for_value;
 use serde_json::Value;
@@ -41,7 +41,7 @@ async fn receiver() -> (SocketAddr, Posts) {
     ) -> StatusCode {
         let mut posts = posts.lock().unwrap();
         let first = !posts.iter().any(|(known, ..)| *known == path);
-        let id = headers["notification-id"].to_str().unwrap().to_owned();
+        let id = headers["webhook-id"].to_str().unwrap().to_owned();
         posts.push((path.clone(), id, body));
         match path.split('/').next() {
             Some("flaky") if first => StatusCode::INTERNAL_SERVER_ERROR,
@@ -207,7 +207,11 @@ fn euros(amount_minor: i64) -> Money {
 async fn ground(geo: &str) -> Ground {
     Ground::prepare(
         geo,
-        &[Topic::of::<OrdersEvent>, Topic::of::<NotificationsEvent>],
+        &[
+            Topic::of::<OrdersEvent>,
+            Topic::of::<DriverAssignmentEvent>,
+            Topic::of::<NotificationsEvent>,
+        ],
     )
     .await
 }
@@ -252,11 +256,14 @@ async fn each_message_is_sent_once_to_whom_the_table_says() {
         .await;
     ground.write::<OrdersEvent, _>(2, order.id, &assigned).await;
     ground.write::<OrdersEvent, _>(2, order.id, &assigned).await;
-    let stale = order.delivered(Utc::now() - TimeDelta::days(1));
-    ground.write::<OrdersEvent, _>(2, order.id, &stale).await;
+    // Of another order: this one would be overtaken by it.
+    let late = Order::new(&ground, None, None);
+    let stale = late.delivered(Utc::now() - TimeDelta::days(1));
+    ground.write::<OrdersEvent, _>(2, late.id, &stale).await;
     let _running = ground.start(NOTIFIER, &[]);
     let events = wait_for_value("four ends", SOON, async || {
-        let events = ground.read::<NotificationsEvent>(&[order.id]).await;
+        let ids = [order.id, late.id];
+        let events = ground.read::<NotificationsEvent>(&ids).await;
         (events.len() >= 4).then_some(events)
     })
     .await;

@@ -254,7 +254,9 @@ impl Emitter<'_> {
         let (cancelled_by, reason) = match self.cause.said {
             Some(Said::CancelRequested { by, reason }) => (*by, reason.clone()),
             Some(Said::KitchenRejected { reason, .. }) => (Actor::Restaurant, reason.clone()),
-            Some(Said::PaymentDeclined { .. }) => (Actor::System, Some(UNPAID_IN_TIME.to_owned())),
+            Some(Said::PaymentDeclined { .. } | Said::PaymentDelayed) => {
+                (Actor::System, Some(UNPAID_IN_TIME.to_owned()))
+            }
             _ => (Actor::Unknown, None),
         };
         let refund = self.is_refunded().then(|| self.order.total.clone());

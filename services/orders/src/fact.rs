@@ -36,6 +36,8 @@ pub enum Said {
         reason: DeclineReason,
         message: Option<String>,
     },
+    /// Whether the money was taken is not known yet, and it is no longer wanted.
+    PaymentDelayed,
     PaymentRefunded {
         amount: Money,
     },
@@ -91,6 +93,7 @@ impl Said {
                 ..
             } => Event::PaymentExpired,
             Self::PaymentDeclined { .. } => Event::PaymentDeclined,
+            Self::PaymentDelayed => Event::PaymentDelayed,
             Self::PaymentRefunded { .. } => Event::PaymentRefunded,
             Self::DriverAssigned { attempt: n, .. } => Event::DriverAssigned {
                 attempt: attempt(*n),
@@ -119,6 +122,7 @@ impl Said {
             Self::CancelRequested { by, .. } => ("OrderCancelRequested", by.symbol()),
             Self::PaymentCaptured { .. } => ("PaymentCaptured", "payments"),
             Self::PaymentDeclined { .. } => ("PaymentDeclined", "payments"),
+            Self::PaymentDelayed => ("PaymentDelayed", "payments"),
             Self::PaymentRefunded { .. } => ("PaymentRefunded", "payments"),
             Self::DriverAssigned { .. } => ("DriverAssigned", "assignment"),
             Self::DriverAtRestaurant => ("DriverAtRestaurant", "assignment"),
@@ -201,6 +205,7 @@ impl From<PaymentsEvent> for Fact {
                     }
                 )
             }
+            PaymentsEvent::PaymentDelayed(record) => fact!(record, Said::PaymentDelayed),
             PaymentsEvent::PaymentRefunded(record) => {
                 fact!(
                     record,

@@ -12,11 +12,17 @@ use crate::gateway::BreakerPolicy;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PaymentsSettings {
-    /// `http` (default) or `instant`, which moves no money: for measuring everything around the gateway only.
+    /// `http` (default), the API of the mock gateway; `stripe`, which needs Stripe's secret key in the environment as
+    /// STRIPE_API_KEY; or `instant`, which moves no money: for measuring everything around the gateway only.
     pub gateway: GatewayKind,
     /// Base URL of the gateway, without a path. Default http://127.0.0.1:8090, where the mock gateway listens. Wrong:
     /// payments are deferred, none fails.
     pub gateway_url: String,
+    /// Base URL of Stripe, without a path. Default https://api.stripe.com; anything else is for tests.
+    pub stripe_url: String,
+    /// Calls of this process at once; more than runtime.call_concurrency has no effect. Default 32. Too small: payments
+    /// queue in a rush; too large: the gateway meets a stampede after an outage.
+    pub concurrency: usize,
     /// How long a call may take, in milliseconds. Default 5000. Too short: outcomes stay unknown and calls are repeated;
     /// too long: a hanging gateway holds all calls of the instance for that long.
     pub timeout_ms: u64,
@@ -24,8 +30,8 @@ pub struct PaymentsSettings {
     pub connect_timeout_ms: u64,
     /// Pauses before the first repetitions of a failed call, in milliseconds; each varies by 20 %. Default 1000, 2000, 4000.
     pub retry_ms: Vec<u64>,
-    /// Pause before every further repetition, in milliseconds; varies by 20 %. Default 30000. Too short: an outage is
-    /// answered by a storm; too long: payments wait that long after it.
+    /// Pause before every further repetition, in milliseconds; varies by 20 %, and ends when the breaker closes. Default
+    /// 30000. Too short: a gateway that is ill is answered by a storm; too long: payments wait that long for nothing.
     pub deferral_ms: u64,
     /// Failures within `breaker_window_ms` after which calls are deferred instead of made. Default 5.
     pub breaker_failures: usize,
@@ -42,6 +48,7 @@ pub struct PaymentsSettings {
 #[serde(rename_all = "lowercase")]
 pub enum GatewayKind {
     Http,
+    Stripe,
     Instant,
 }
 
@@ -50,6 +57,8 @@ impl Default for PaymentsSettings {
         Self {
             gateway: GatewayKind::Http,
             gateway_url: "http://127.0.0.1:8090".to_owned(),
+            stripe_url: "https://api.stripe.com".to_owned(),
+            concurrency: 32,
             timeout_ms: 5_000,
             connect_timeout_ms: 1_000,
             retry_ms: vec![1_000, 2_000, 4_000],
@@ -71,11 +80,19 @@ impl PaymentsSettings {
                 problem,
             ))
         };
-        if !self.gateway_url.starts_with("http://") && !self.gateway_url.starts_with("https://") {
+        for (field, url) in [
+            ("gateway_url", &self.gateway_url),
+            ("stripe_url", &self.stripe_url),
+        ] {
+            if !url.starts_with("http://") && !url.starts_with("https://") {
+                return invalid(field, url, "must start with http:// or https://");
+            }
+        }
+        if !(1..=10_000).contains(&self.concurrency) {
             return invalid(
-                "gateway_url",
-                &self.gateway_url,
-                "must start with http:// or https://",
+                "concurrency",
+                &self.concurrency,
+                "must lie between 1 and 10000",
             );
         }
         if !(1..=60_000).contains(&self.timeout_ms) {
@@ -174,7 +191,8 @@ mod tests {
             change(&mut settings);
             settings.validate().unwrap_err().to_string()
         };
-        let wrong: [(Change, &str); 5] = [
+        let wrong: [(Change, &str); 6] = [
+            (|it| it.concurrency = 0, "payments.concurrency = 0"),
             (
                 |it| it.gateway_url = "localhost".to_owned(),
                 "payments.gateway_url = localhost",

@@ -6,7 +6,9 @@
 //! - every request that is not a duplicate is answered by one event: PaymentCaptured or PaymentDeclined for a charge,
 //!   PaymentRefunded for a refund - or PaymentDeclined alone when there was nothing to give back;
 //! - only the gateway's decline, or an end of the request before the gateway could have seen it, ends a charge without
-//!   money: errors and timeouts never do.
+//!   money: errors and timeouts never do;
+//! - a charge that is still open when the money is no longer wanted ends there if the gateway cannot have seen it.
+//!   Otherwise PaymentDelayed tells so, once, and the gateway goes on being asked: its outcome is still the answer.
 
 use std::time::Duration;
 
@@ -23,7 +25,7 @@ use crate::payment::{Charge, Payment, Refund, Status, Step};
 pub struct RetryPolicy {
     /// Pauses after the first failures.
     pub pauses: Vec<Duration>,
-    /// Pause after every further one.
+    /// Longest pause after every further one; a gateway that turns out to be back ends it.
     pub deferral: Duration,
 }
 
@@ -41,6 +43,8 @@ pub enum Fact {
     Refunded {
         at: DateTime<Utc>,
     },
+    /// No longer wanted, outcome unknown: the only one that is no end.
+    Delayed,
 }
 
 /// Code of a decline that answers a refund of what was never charged.
@@ -75,7 +79,8 @@ pub fn requested(
         expires_at: request.expires_at,
     };
     let payment = slot.insert(Payment::new(request.order_id, charge, trace.clone(), now));
-    (Verdict::Done, call_unless_expired(payment, now))
+    payment.step = Step::Call;
+    (Verdict::Done, expire(payment, now))
 }
 
 /// Applies RefundRequested.
@@ -148,12 +153,22 @@ pub fn refund_requested(
     (Verdict::Done, fact)
 }
 
-/// Applies the time of a payment that waits.
+/// Applies the time that has come for a payment, by its [`Payment::alarm`].
 pub fn due(payment: &mut Payment, now: DateTime<Utc>) -> Option<Fact> {
-    match payment.step {
-        Step::Wait(at) if at <= now => call_unless_expired(payment, now),
-        _ => None,
+    if matches!(payment.step, Step::Wait(at) if at <= now) {
+        payment.step = Step::Call;
     }
+    expire(payment, now)
+}
+
+/// The gateway is back: whether the payment, whose retries were used up, need not wait any longer.
+pub fn wake(payment: &mut Payment, policy: &RetryPolicy) -> bool {
+    let used_up = usize::try_from(payment.tries).is_ok_and(|tries| tries > policy.pauses.len());
+    let wakes = used_up && matches!(payment.step, Step::Wait(_));
+    if wakes {
+        payment.step = Step::Call;
+    }
+    wakes
 }
 
 /// Applies the gateway's answer. `None`: it says nothing new (the operation is over). Each call is answered at most once,
@@ -184,19 +199,21 @@ pub fn answered(
         }
         Outcome::Refunded { reference, at } => Some(refunded(payment, reference, *at)),
         // A failure is news only to whom is waiting for it.
-        Outcome::Failed { .. } | Outcome::Deferred { .. } if payment.step != Step::InFlight => {
+        Outcome::Failed { .. } | Outcome::Unclear { .. } | Outcome::Deferred
+            if payment.step != Step::InFlight =>
+        {
             return None;
         }
-        Outcome::Failed { sent, .. } => {
-            payment.exposed |= *sent;
+        Outcome::Failed { .. } | Outcome::Unclear { .. } => {
+            payment.exposed |= !matches!(answer.outcome, Outcome::Failed { sent: false, .. });
             payment.tries = tries;
             let pause = jittered(policy.pause(tries), payment.order_id, tries);
-            retry_at(payment, now + pause)
+            payment.step = Step::Wait(now + pause);
+            go_on(payment, now)
         }
-        Outcome::Deferred { until } => {
-            let spread = policy.pauses.first().copied().unwrap_or(policy.deferral);
-            let until = (*until).max(now) + fraction(spread, payment.order_id, tries);
-            retry_at(payment, until)
+        Outcome::Deferred => {
+            payment.step = Step::Call;
+            go_on(payment, now)
         }
     };
     Some(Applied {
@@ -224,6 +241,7 @@ impl Payment {
             step: Step::Rest,
             tries: 0,
             exposed: false,
+            delayed: false,
             trace,
             requested_at: now,
         }
@@ -235,8 +253,13 @@ impl Payment {
     }
 }
 
-fn call_unless_expired(payment: &mut Payment, now: DateTime<Utc>) -> Option<Fact> {
-    if payment.is_unseen() && payment.charge.expires_at.is_some_and(|at| at <= now) {
+/// Ends a charge that is no longer wanted if the gateway cannot have seen it, and otherwise says that it is late.
+fn expire(payment: &mut Payment, now: DateTime<Utc>) -> Option<Fact> {
+    let expired = payment.charge.expires_at.is_some_and(|at| at <= now);
+    if !expired || payment.status != Status::Requested || payment.step == Step::InFlight {
+        return None;
+    }
+    if payment.is_unseen() {
         let message = "no longer wanted when the gateway could have been called".to_owned();
         return Some(declined(
             payment,
@@ -245,23 +268,19 @@ fn call_unless_expired(payment: &mut Payment, now: DateTime<Utc>) -> Option<Fact
             Some(message),
         ));
     }
-    payment.step = Step::Call;
-    None
+    // Who has asked for a refund knows already that it is not wanted.
+    let news = !payment.delayed && payment.refund.is_none();
+    payment.delayed = true;
+    news.then_some(Fact::Delayed)
 }
 
 /// After a call without an answer that says what happened: another one with the same key, unless it is certain that
 /// nothing happened and nobody wants it to.
-fn retry_at(payment: &mut Payment, at: DateTime<Utc>) -> Option<Fact> {
-    if payment.is_unseen() {
-        if payment.refund.is_some() {
-            return Some(withdraw(payment));
-        }
-        let expires_at = payment.charge.expires_at.unwrap_or(at);
-        payment.step = Step::Wait(at.min(expires_at));
-    } else {
-        payment.step = Step::Wait(at);
+fn go_on(payment: &mut Payment, now: DateTime<Utc>) -> Option<Fact> {
+    if payment.is_unseen() && payment.refund.is_some() {
+        return Some(withdraw(payment));
     }
-    None
+    expire(payment, now)
 }
 
 fn captured(payment: &mut Payment, reference: &str, at: DateTime<Utc>) -> Fact {

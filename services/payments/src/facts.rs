@@ -1,7 +1,7 @@
 //! Facts as records: what payments tells everybody.
 
 use chrono::{DateTime, Utc};
-use contracts::payments::{PaymentCaptured, PaymentDeclined, PaymentRefunded};
+use contracts::payments::{PaymentCaptured, PaymentDeclined, PaymentDelayed, PaymentRefunded};
 use contracts::streams::PaymentsEvent;
 use contracts::value::Money;
 use contracts::{Record, event_id};
@@ -42,6 +42,17 @@ pub fn record(payment: &Payment, fact: Fact, geo: &str, now: DateTime<Utc>) -> P
             reason,
             code: Some(code),
             message,
+        }
+        .into(),
+        Fact::Delayed => PaymentDelayed {
+            event_id: id(PaymentDelayed::NAME, charge.order_version, charge.attempt),
+            occurred_at: now,
+            geo,
+            correlation_id: charge.request_id,
+            order_id,
+            order_version: charge.order_version,
+            amount: charge.amount.clone(),
+            requested_at: payment.requested_at,
         }
         .into(),
         Fact::Refunded { at } => {

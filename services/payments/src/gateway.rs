@@ -1,14 +1,16 @@
 //! The gateway port: what the payments processor needs of a payment provider, whoever it is.
 //!
-//! A provider must honour idempotency keys for as long as a payment can stay open (hours, in practice): a call whose
-//! outcome is unknown is repeated with its key, and the answer is the outcome of the first time or of this one. Asking
-//! first (a lookup by key) would be weaker: "nothing known" does not say that a request still on its way will not be
-//! performed later, whereas the repetition is right either way. So an outcome is never guessed, and no key is ever
-//! given up while its outcome is unknown.
+//! A call whose outcome is unknown is repeated with its idempotency key, and the answer is the outcome of the first time
+//! or of this one. Asking first (a lookup by key) would be weaker: "nothing known" does not say that a request still on
+//! its way will not be performed later, whereas the repetition is right either way. So an outcome is never guessed, and
+//! no key is ever given up while its outcome is unknown. An adapter to a provider that forgets keys has to look up by
+//! other means what is older ([`Call::asked_at`]).
 
 mod breaker;
+mod gate;
 mod http;
 mod instant;
+pub mod stripe;
 
 use std::fmt;
 
@@ -17,9 +19,11 @@ use contracts::value::Money;
 use futures::future::BoxFuture;
 use uuid::Uuid;
 
-pub use breaker::{Breaker, BreakerPolicy, Guarded};
+pub use breaker::{Breaker, BreakerPolicy};
+pub use gate::{Gate, Room};
 pub use http::HttpGateway;
 pub use instant::InstantGateway;
+pub use stripe::StripeGateway;
 
 /// A payment provider.
 pub trait Gateway: Send + Sync {
@@ -35,6 +39,8 @@ pub enum Call {
         key: String,
         amount: Money,
         payment_method: String,
+        /// No call with this key was made before.
+        asked_at: DateTime<Utc>,
         traceparent: String,
     },
     Refund {
@@ -42,6 +48,8 @@ pub enum Call {
         key: String,
         capture_reference: String,
         amount: Money,
+        /// No call with this key was made before.
+        asked_at: DateTime<Utc>,
         traceparent: String,
     },
 }
@@ -71,8 +79,10 @@ pub enum Outcome {
     },
     /// No answer that says what happened. `sent`: the gateway may have received it, so anything may have happened.
     Failed { sent: bool, error: String },
-    /// The breaker is open: not even tried; worth trying again at this instant.
-    Deferred { until: DateTime<Utc> },
+    /// The gateway works, but what it says does not settle this call: one such call says nothing about others.
+    Unclear { error: String },
+    /// The breaker is open: not even tried.
+    Deferred,
 }
 
 /// An outcome with what it is the outcome of.
@@ -94,6 +104,26 @@ impl Call {
         match self {
             Self::Capture { .. } => Operation::Capture,
             Self::Refund { .. } => Operation::Refund,
+        }
+    }
+
+    /// How it is known to the provider: the same at every repetition.
+    pub fn key(&self) -> &str {
+        match self {
+            Self::Capture { key, .. } | Self::Refund { key, .. } => key,
+        }
+    }
+
+    /// No call with this key was made before.
+    pub fn asked_at(&self) -> DateTime<Utc> {
+        match self {
+            Self::Capture { asked_at, .. } | Self::Refund { asked_at, .. } => *asked_at,
+        }
+    }
+
+    pub fn traceparent(&self) -> &str {
+        match self {
+            Self::Capture { traceparent, .. } | Self::Refund { traceparent, .. } => traceparent,
         }
     }
 }
@@ -120,9 +150,20 @@ impl Outcome {
             Self::Captured { .. } => "captured",
             Self::Declined { .. } => "declined",
             Self::Refunded { .. } => "refunded",
-            Self::Failed { sent: true, .. } => "failed",
+            Self::Failed { sent: true, .. } | Self::Unclear { .. } => "failed",
             Self::Failed { sent: false, .. } => "not_sent",
-            Self::Deferred { .. } => "deferred",
+            Self::Deferred => "deferred",
         }
     }
+}
+
+/// An error with its causes: reqwest's own message names only the URL.
+fn chain(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
 }

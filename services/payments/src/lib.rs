@@ -13,9 +13,8 @@ pub mod facts;
 pub mod gateway;
 pub mod payment;
 mod processor;
+mod queue;
 pub mod store;
-
-use std::sync::Arc;
 
 use contracts::streams::{PaymentsEvent, PaymentsRequest};
 use contracts::{Codec, Message, Topic};
@@ -23,7 +22,8 @@ use runtime::{Service, Settings, Topology};
 use sqlx::migrate::Migrator;
 
 use crate::config::{GatewayKind, PaymentsSettings};
-use crate::gateway::{Gateway, Guarded, HttpGateway, InstantGateway};
+use crate::gateway::stripe::ApiKey;
+use crate::gateway::{Gate, Gateway, HttpGateway, InstantGateway, StripeGateway};
 
 pub use processor::{LaneState, Payments};
 
@@ -34,25 +34,32 @@ pub async fn service(settings: &Settings) -> anyhow::Result<Service<Payments>> {
     let section: PaymentsSettings = settings.section("payments")?;
     section.validate()?;
     let codec = Codec::connect(&settings.registry.url, PaymentsEvent::RECORDS).await?;
-    let gateway: Arc<dyn Gateway> = match section.gateway {
-        GatewayKind::Http => {
-            let http = HttpGateway::new(
-                &section.gateway_url,
-                section.timeout(),
-                section.connect_timeout(),
-            )?;
-            Arc::new(Guarded::new(http, section.breaker()))
-        }
-        GatewayKind::Instant => {
-            tracing::warn!("payments.gateway = instant: no money moves");
-            Arc::new(InstantGateway)
-        }
-    };
+    let gate = gate(&section)?;
     let (catalogue, geos) = binding::catalogue(settings)?;
     let requests = geos.iter().map(Topic::of::<PaymentsRequest>);
     let sources = requests
         .map(|topic| binding::durable(&topic, &catalogue))
         .collect::<Result<Vec<_>, _>>()?;
-    let processor = Payments::new(codec, gateway, section.retries());
+    let processor = Payments::new(codec, gate, section.retries());
     Ok(Service::new(processor, Topology::partition_lanes(sources)))
+}
+
+/// The gateway as configured, behind its gate.
+fn gate(section: &PaymentsSettings) -> anyhow::Result<Gate> {
+    let (timeout, connect_timeout) = (section.timeout(), section.connect_timeout());
+    let gateway: Box<dyn Gateway> = match section.gateway {
+        GatewayKind::Http => {
+            let url = &section.gateway_url;
+            Box::new(HttpGateway::new(url, timeout, connect_timeout)?)
+        }
+        GatewayKind::Stripe => {
+            let (url, key) = (&section.stripe_url, ApiKey::from_env()?);
+            Box::new(StripeGateway::new(url, key, timeout, connect_timeout)?)
+        }
+        GatewayKind::Instant => {
+            tracing::warn!("payments.gateway = instant: no money moves");
+            return Ok(Gate::wide_open(Box::new(InstantGateway), section.breaker()));
+        }
+    };
+    Ok(Gate::new(gateway, section.breaker(), section.concurrency))
 }

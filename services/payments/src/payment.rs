@@ -22,6 +22,8 @@ pub struct Payment {
     pub tries: i32,
     /// Whether the gateway may hold an outcome of the capture that we have not heard of.
     pub exposed: bool,
+    /// Whether everybody has been told that the money is no longer wanted although its outcome is unknown.
+    pub delayed: bool,
     /// Of the request, so that everything about an order is one trace.
     pub trace: Trace,
     pub requested_at: DateTime<Utc>,
@@ -91,11 +93,11 @@ impl Status {
 pub enum Step {
     /// Nothing is left to do.
     Rest,
-    /// The gateway is called at the end of this cycle.
+    /// The gateway is to be called as soon as it is this payment's turn.
     Call,
     /// A call has been asked for; its answer is to come.
     InFlight,
-    /// The gateway is called at this instant.
+    /// Its turn may come from this instant on.
     Wait(DateTime<Utc>),
 }
 
@@ -109,7 +111,22 @@ impl Payment {
         }
     }
 
-    /// Starts the call that is asked for at the end of a cycle, if one is.
+    /// When it has to be looked at again, whatever else happens: to call, or because the money is no longer wanted. The
+    /// answer of a call under way does for the latter as well.
+    pub fn alarm(&self) -> Option<DateTime<Utc>> {
+        let call = match self.step {
+            Step::Wait(at) => Some(at),
+            Step::Rest | Step::Call | Step::InFlight => None,
+        };
+        let expires = self.status == Status::Requested && !self.delayed;
+        let expiry = match self.step {
+            Step::Call | Step::Wait(_) if expires => self.charge.expires_at,
+            _ => None,
+        };
+        call.into_iter().chain(expiry).min()
+    }
+
+    /// Starts the call that is due, if one is.
     pub fn start_call(&mut self) -> Option<Call> {
         if self.step != Step::Call {
             return None;
@@ -128,6 +145,7 @@ impl Payment {
                 key: format!("capture:{order_id}:{}", self.charge.attempt),
                 amount: self.charge.amount.clone(),
                 payment_method: self.charge.payment_method.clone(),
+                asked_at: self.requested_at,
                 traceparent,
             }),
             Operation::Refund => {
@@ -141,6 +159,7 @@ impl Payment {
                         amount_minor,
                         currency: self.charge.amount.currency.clone(),
                     },
+                    asked_at: self.requested_at,
                     traceparent,
                 })
             }

@@ -1,7 +1,8 @@
 //! The payments processor: requests in, one gateway call at a time per payment, facts out.
 //!
-//! Between cycles every open payment has exactly one of: a call under way, or a timer. Both are in its row (`due_at`), so
-//! a take-over finds them again. A call found under way may have reached the gateway: it is repeated with its key.
+//! Between cycles every open payment has exactly one of: a call under way, a place in the queue of its lane, or a timer.
+//! All are in its row (`due_at`), so a take-over finds them again. A call found under way may have reached the gateway:
+//! it is repeated with its key.
 //! Costs per order on the main path: one insertion, one update, one row of audit; nothing is read back, because a lane
 //! keeps its open payments in memory.
 
@@ -22,14 +23,25 @@ use uuid::Uuid;
 
 use crate::decide::{self, Applied, Fact, RetryPolicy};
 use crate::facts;
-use crate::gateway::{Answer, Call, Gateway, Outcome};
+use crate::gateway::{Answer, Call, Gate, Outcome};
 use crate::payment::{Payment, Step};
+use crate::queue::{Queue, Turns};
 use crate::store::{self, Changes, Owned};
 
 pub struct Payments {
     codec: Codec,
-    gateway: Arc<dyn Gateway>,
+    gate: Gate,
+    turns: Turns,
     retries: RetryPolicy,
+}
+
+/// What a lane is woken for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Timer {
+    /// The next turns at the gateway are given.
+    Turns,
+    /// The alarm of an order's payment.
+    Payment(Uuid),
 }
 
 /// A lane's memory: the payments with something left to do.
@@ -39,13 +51,18 @@ pub struct LaneState {
     facts: String,
     partition: i32,
     open: HashMap<Uuid, Payment>,
+    /// Those of them that wait for their turn.
+    queue: Queue,
+    /// How often the gateway had come back when this lane last looked.
+    closings: u64,
 }
 
 impl Payments {
-    pub fn new(codec: Codec, gateway: Arc<dyn Gateway>, retries: RetryPolicy) -> Self {
+    pub fn new(codec: Codec, gate: Gate, retries: RetryPolicy) -> Self {
         Self {
             codec,
-            gateway,
+            gate,
+            turns: Turns::default(),
             retries,
         }
     }
@@ -54,8 +71,7 @@ impl Payments {
 impl Processor for Payments {
     type Event = PaymentsRequest;
     type State = LaneState;
-    /// The order whose payment waits.
-    type Timer = Uuid;
+    type Timer = Timer;
     type Call = Call;
     type Answer = Answer;
 
@@ -66,12 +82,12 @@ impl Processor for Payments {
     async fn load(
         &self,
         lanes: &[Arc<Lane>],
-        _now: DateTime<Utc>,
+        now: DateTime<Utc>,
         tx: &mut PgConnection,
     ) -> Result<Vec<Loaded<Self>>, ApplyError> {
         let mut loaded: HashMap<&str, Loaded<Self>> = HashMap::with_capacity(lanes.len());
         for lane in lanes {
-            let state = LaneState::empty(lane)?;
+            let state = LaneState::empty(lane, self.gate.closings())?;
             loaded.insert(
                 lane.id.as_str(),
                 Loaded {
@@ -85,14 +101,18 @@ impl Processor for Payments {
             let lane = loaded
                 .get_mut(lane.as_str())
                 .expect("only payments of these lanes were selected");
-            match payment.step {
-                Step::Wait(at) => lane.timers.push((payment.order_id, at)),
-                Step::InFlight => {
-                    payment.exposed = true;
-                    lane.calls.extend(payment.call());
-                }
-                Step::Rest | Step::Call => {}
+            if payment.step == Step::InFlight {
+                payment.exposed = true;
+                lane.calls.extend(payment.call());
             }
+            // Whether the gateway is back is not known here: it is asked.
+            if decide::wake(&mut payment, &self.retries) {
+                lane.state.queue.join(&payment);
+                lane.timers.push((Timer::Turns, now));
+            }
+            let alarm = payment.alarm();
+            lane.timers
+                .extend(alarm.map(|at| (Timer::Payment(payment.order_id), at)));
             lane.state.open.insert(payment.order_id, payment);
         }
         Ok(lanes
@@ -120,27 +140,35 @@ impl Processor for Payments {
             );
         }
         let mut changes = Changes::default();
+        let mut common = false;
+        let mut touched = Vec::with_capacity(cycle.lanes.len());
         for lane in &mut cycle.lanes {
-            Desk {
+            common |= lane.timers.contains(&Timer::Turns);
+            let desk = Desk {
                 processor: self,
                 now,
                 found: &found,
                 touched: Touched::default(),
                 changes: &mut changes,
-            }
-            .work(lane)?;
+            };
+            touched.push(desk.work(lane)?);
+        }
+        self.give_turns(&mut cycle.lanes, &mut touched, common, now);
+        for (lane, touched) in cycle.lanes.iter_mut().zip(touched) {
+            self.finish(lane, touched, &mut changes, now);
         }
         changes.save(now, tx).await
     }
 
     async fn call(self: &Arc<Self>, call: Call) -> Answer {
         let started = Instant::now();
-        let outcome = self.gateway.perform(&call).await;
+        let outcome = self.gate.perform(&call).await;
         let (order_id, operation) = (call.order_id(), call.operation());
         metrics::histogram!("payments_call_seconds", "operation" => operation.as_str(), "outcome" => outcome.label())
             .record(started.elapsed().as_secs_f64());
-        if let Outcome::Failed { error, sent } = &outcome {
-            tracing::warn!(%order_id, %operation, sent, error, "the gateway did not answer");
+        if let Outcome::Failed { error, .. } | Outcome::Unclear { error } = &outcome {
+            let outcome = outcome.label();
+            tracing::warn!(%order_id, %operation, outcome, error, "the gateway's answer settles nothing");
         }
         Answer {
             order_id,
@@ -150,8 +178,68 @@ impl Processor for Payments {
     }
 }
 
+impl Payments {
+    /// Starts the calls of the payments whose turn it is.
+    fn give_turns(
+        &self,
+        lanes: &mut [LaneCycle<'_, Self>],
+        touched: &mut [Touched],
+        common: bool,
+        now: DateTime<Utc>,
+    ) {
+        let queues: Vec<&Queue> = lanes.iter().map(|lane| &lane.state.queue).collect();
+        for (index, order_id) in self.turns.give(&self.gate, &queues, common, now) {
+            let LaneCycle { state, effects, .. } = &mut lanes[index];
+            let Some(payment) = state.open.get_mut(&order_id) else {
+                continue;
+            };
+            touched[index].note(order_id, Before::Known(payment.alarm()));
+            state.queue.leave(payment);
+            if let Some(call) = payment.start_call() {
+                effects.call(call);
+            }
+        }
+    }
+
+    /// Writes what changed, and asks for the timers of what payments have come to.
+    fn finish(
+        &self,
+        lane: &mut LaneCycle<'_, Self>,
+        touched: Touched,
+        changes: &mut Changes,
+        now: DateTime<Utc>,
+    ) {
+        for (order_id, before) in touched.list {
+            let Some(payment) = lane.state.open.get(&order_id) else {
+                continue;
+            };
+            let (timer, alarm) = (Timer::Payment(order_id), payment.alarm());
+            match (before, alarm) {
+                (Before::Known(before), alarm) if before == alarm => {}
+                (_, Some(at)) => lane.effects.set_timer(timer, at),
+                (Before::Known(Some(_)), None) => lane.effects.cancel_timer(timer),
+                (Before::Known(None) | Before::New, None) => {}
+            }
+            match before {
+                Before::Known(_) => changes.update(payment),
+                Before::New => {
+                    changes.insert(lane.state.geo.as_str(), lane.lane.id.as_str(), payment)
+                }
+            }
+            if payment.step == Step::Rest {
+                lane.state.open.remove(&order_id);
+            }
+        }
+        lane.state.queue.count();
+        if !lane.state.queue.is_empty() {
+            lane.effects
+                .set_timer(Timer::Turns, self.turns.next(&self.gate, now));
+        }
+    }
+}
+
 impl LaneState {
-    fn empty(lane: &Lane) -> Result<Self, ApplyError> {
+    fn empty(lane: &Lane, closings: u64) -> Result<Self, ApplyError> {
         let source = &lane.sources[0];
         let topic: Topic = source.source.topic.parse().map_err(ApplyError::permanent)?;
         let facts = Topic::of::<PaymentsEvent>(&topic.geo).to_string();
@@ -160,6 +248,8 @@ impl LaneState {
             facts,
             partition: source.partition,
             open: HashMap::new(),
+            queue: Queue::default(),
+            closings,
         })
     }
 }
@@ -186,16 +276,23 @@ struct Desk<'a> {
     changes: &'a mut Changes,
 }
 
-/// Payments that this cycle changes, in the order of their first change, with the step they were in before; none for
-/// those that are new.
+/// Payments that this cycle changes, in the order of their first change.
 #[derive(Default)]
 struct Touched {
     known: HashSet<Uuid>,
-    list: Vec<(Uuid, Option<Step>)>,
+    list: Vec<(Uuid, Before)>,
+}
+
+/// What a payment was before this cycle.
+#[derive(Clone, Copy)]
+enum Before {
+    New,
+    /// With its alarm.
+    Known(Option<DateTime<Utc>>),
 }
 
 impl Touched {
-    fn note(&mut self, order_id: Uuid, before: Option<Step>) {
+    fn note(&mut self, order_id: Uuid, before: Before) {
         if self.known.insert(order_id) {
             self.list.push((order_id, before));
         }
@@ -203,19 +300,43 @@ impl Touched {
 }
 
 impl Desk<'_> {
-    fn work(mut self, lane: &mut LaneCycle<'_, Payments>) -> Result<(), ApplyError> {
+    fn work(mut self, lane: &mut LaneCycle<'_, Payments>) -> Result<Touched, ApplyError> {
+        self.wake(lane);
         for answer in std::mem::take(&mut lane.answers) {
             self.answer(lane, &answer)?;
         }
-        for order_id in std::mem::take(&mut lane.timers) {
-            self.due(lane, order_id)?;
+        for timer in std::mem::take(&mut lane.timers) {
+            if let Timer::Payment(order_id) = timer {
+                self.due(lane, order_id)?;
+            }
         }
         for (index, message) in std::mem::take(&mut lane.messages).into_iter().enumerate() {
             let verdict = self.message(lane, message)?;
             lane.effects.answer(index, verdict);
         }
-        self.finish(lane);
-        Ok(())
+        for (order_id, _) in &self.touched.list {
+            if let Some(payment) = lane.state.open.get(order_id) {
+                match payment.step {
+                    Step::Call => lane.state.queue.join(payment),
+                    Step::Rest | Step::InFlight | Step::Wait(_) => lane.state.queue.leave(payment),
+                }
+            }
+        }
+        Ok(self.touched)
+    }
+
+    /// The gateway has come back: what was put off need not wait.
+    fn wake(&mut self, lane: &mut LaneCycle<'_, Payments>) {
+        let closings = self.processor.gate.closings();
+        if std::mem::replace(&mut lane.state.closings, closings) == closings {
+            return;
+        }
+        for (order_id, payment) in &mut lane.state.open {
+            let before = payment.alarm();
+            if decide::wake(payment, &self.processor.retries) {
+                self.touched.note(*order_id, Before::Known(before));
+            }
+        }
     }
 
     fn answer(
@@ -226,13 +347,13 @@ impl Desk<'_> {
         let Some(payment) = lane.state.open.get_mut(&answer.order_id) else {
             return Ok(());
         };
-        let before = payment.step;
+        let before = payment.alarm();
         let Some(Applied { attempt, fact }) =
             decide::answered(payment, answer, self.now, &self.processor.retries)
         else {
             return Ok(());
         };
-        self.touched.note(answer.order_id, Some(before));
+        self.touched.note(answer.order_id, Before::Known(before));
         if let Some(detail) = audit_detail(&answer.outcome) {
             let (geo, outcome) = (lane.state.geo.as_str(), answer.outcome.label());
             self.changes.attempt(
@@ -255,9 +376,8 @@ impl Desk<'_> {
         let Some(payment) = lane.state.open.get_mut(&order_id) else {
             return Ok(());
         };
-        let before = payment.step;
+        self.touched.note(order_id, Before::Known(payment.alarm()));
         let fact = decide::due(payment, self.now);
-        self.touched.note(order_id, Some(before));
         self.publish(lane, order_id, fact)
     }
 
@@ -276,7 +396,9 @@ impl Desk<'_> {
         if !was_open {
             slot = self.found.get(&order_id).map(|owned| owned.payment.clone());
         }
-        let before = slot.as_ref().map(|payment| payment.step);
+        let before = slot
+            .as_ref()
+            .map_or(Before::New, |payment| Before::Known(payment.alarm()));
         let (verdict, fact) = match event {
             PaymentsRequest::PaymentRequested(request) => {
                 decide::requested(&mut slot, request, &trace, self.now)
@@ -349,42 +471,14 @@ impl Desk<'_> {
             PaymentsEvent::PaymentDeclined(it) => {
                 binding::publish(codec, effects, topic, partition, &key, &it, trace)
             }
+            PaymentsEvent::PaymentDelayed(it) => {
+                binding::publish(codec, effects, topic, partition, &key, &it, trace)
+            }
             PaymentsEvent::PaymentRefunded(it) => {
                 binding::publish(codec, effects, topic, partition, &key, &it, trace)
             }
         }
         .map_err(ApplyError::permanent)
-    }
-
-    /// Writes what changed, and asks for the calls and timers of the steps that payments have come to.
-    fn finish(self, lane: &mut LaneCycle<'_, Payments>) {
-        for (order_id, before) in self.touched.list {
-            let Some(payment) = lane.state.open.get_mut(&order_id) else {
-                continue;
-            };
-            if let Some(call) = payment.start_call() {
-                lane.effects.call(call);
-            }
-            match (before, payment.step) {
-                (before, Step::Wait(at)) if before != Some(Step::Wait(at)) => {
-                    lane.effects.set_timer(order_id, at)
-                }
-                (Some(Step::Wait(_)), Step::Rest | Step::Call | Step::InFlight) => {
-                    lane.effects.cancel_timer(order_id)
-                }
-                _ => {}
-            }
-            match before {
-                Some(_) => self.changes.update(payment),
-                None => {
-                    self.changes
-                        .insert(lane.state.geo.as_str(), lane.lane.id.as_str(), payment)
-                }
-            }
-            if payment.step == Step::Rest {
-                lane.state.open.remove(&order_id);
-            }
-        }
     }
 }
 
@@ -395,7 +489,7 @@ fn audit_detail(outcome: &Outcome) -> Option<String> {
             Some(reference.clone())
         }
         Outcome::Declined { code, .. } => Some(code.clone()),
-        Outcome::Failed { error, .. } => Some(error.clone()),
-        Outcome::Deferred { .. } => None,
+        Outcome::Failed { error, .. } | Outcome::Unclear { error } => Some(error.clone()),
+        Outcome::Deferred => None,
     }
 }

@@ -32,6 +32,7 @@ struct Row {
     refund_reference: Option<String>,
     tries: i32,
     exposed: bool,
+    delayed: bool,
     due_at: Option<DateTime<Utc>>,
     traceparent: String,
     requested_at: DateTime<Utc>,
@@ -52,7 +53,7 @@ pub async fn load_open(
     let rows: Vec<Row> = sqlx::query_as(
         "SELECT order_id, lane, request_id, order_version, attempt, amount_minor, currency, payment_method, expires_at,
             status, capture_reference, refund_request_id, refund_version, refund_attempt, refund_minor,
-            refund_reference, tries, exposed, due_at, traceparent, requested_at
+            refund_reference, tries, exposed, delayed, due_at, traceparent, requested_at
          FROM payments WHERE lane = ANY($1) AND status IN ('requested', 'refund_requested') ORDER BY requested_at",
     )
     .bind(lanes)
@@ -67,7 +68,7 @@ pub async fn load(order_ids: &[Uuid], tx: &mut PgConnection) -> Result<Vec<Owned
     let rows: Vec<Row> = sqlx::query_as(
         "SELECT order_id, lane, request_id, order_version, attempt, amount_minor, currency, payment_method, expires_at,
             status, capture_reference, refund_request_id, refund_version, refund_attempt, refund_minor,
-            refund_reference, tries, exposed, due_at, traceparent, requested_at
+            refund_reference, tries, exposed, delayed, due_at, traceparent, requested_at
          FROM payments WHERE order_id = ANY($1) ORDER BY order_id FOR UPDATE",
     )
     .bind(order_ids)
@@ -120,6 +121,7 @@ impl Row {
             step: Step::Rest,
             tries: self.tries,
             exposed: self.exposed,
+            delayed: self.delayed,
             trace: Trace::parse(&self.traceparent, None).unwrap_or_else(Trace::root),
             requested_at: self.requested_at,
         };
@@ -165,6 +167,7 @@ struct Columns {
     refund_references: Vec<Option<String>>,
     tries: Vec<i32>,
     exposed: Vec<bool>,
+    delayed: Vec<bool>,
     due: Vec<Option<DateTime<Utc>>>,
     traceparents: Vec<String>,
     requested: Vec<DateTime<Utc>>,
@@ -255,9 +258,12 @@ impl Columns {
             .push(refund.and_then(|refund| refund.reference.clone()));
         self.tries.push(payment.tries);
         self.exposed.push(payment.exposed);
+        self.delayed.push(payment.delayed);
         self.due.push(match payment.step {
             Step::Wait(at) => Some(at),
-            Step::Rest | Step::Call | Step::InFlight => None,
+            // Its turn may come at any time: so it is found again as one whose time has come.
+            Step::Call => Some(payment.requested_at),
+            Step::Rest | Step::InFlight => None,
         });
     }
 }
@@ -266,11 +272,11 @@ async fn insert(new: Columns, now: DateTime<Utc>, tx: &mut PgConnection) -> Resu
     sqlx::query(
         "INSERT INTO payments (order_id, geo, lane, request_id, order_version, attempt, amount_minor, currency,
             payment_method, expires_at, status, capture_reference, refund_request_id, refund_version, refund_attempt,
-            refund_minor, refund_reference, tries, exposed, due_at, traceparent, requested_at, changed_at)
-         SELECT *, $23::timestamptz FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::int[], $6::int[],
+            refund_minor, refund_reference, tries, exposed, delayed, due_at, traceparent, requested_at, changed_at)
+         SELECT *, $24::timestamptz FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::int[], $6::int[],
             $7::bigint[], $8::text[], $9::text[], $10::timestamptz[], $11::text[], $12::text[], $13::uuid[],
-            $14::int[], $15::int[], $16::bigint[], $17::text[], $18::int[], $19::bool[], $20::timestamptz[],
-            $21::text[], $22::timestamptz[])",
+            $14::int[], $15::int[], $16::bigint[], $17::text[], $18::int[], $19::bool[], $20::bool[],
+            $21::timestamptz[], $22::text[], $23::timestamptz[])",
     )
     .bind(new.order_ids)
     .bind(new.geos)
@@ -291,6 +297,7 @@ async fn insert(new: Columns, now: DateTime<Utc>, tx: &mut PgConnection) -> Resu
     .bind(new.refund_references)
     .bind(new.tries)
     .bind(new.exposed)
+    .bind(new.delayed)
     .bind(new.due)
     .bind(new.traceparents)
     .bind(new.requested)
@@ -309,11 +316,12 @@ async fn update(
         "UPDATE payments SET status = c.status, capture_reference = c.capture_reference,
             refund_request_id = c.refund_request_id, refund_version = c.refund_version,
             refund_attempt = c.refund_attempt, refund_minor = c.refund_minor, refund_reference = c.refund_reference,
-            tries = c.tries, exposed = c.exposed, due_at = c.due_at, changed_at = $12::timestamptz
+            tries = c.tries, exposed = c.exposed, delayed = c.delayed, due_at = c.due_at,
+            changed_at = $13::timestamptz
          FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::int[], $6::int[], $7::bigint[], $8::text[],
-            $9::int[], $10::bool[], $11::timestamptz[])
+            $9::int[], $10::bool[], $11::bool[], $12::timestamptz[])
             AS c (order_id, status, capture_reference, refund_request_id, refund_version, refund_attempt, refund_minor,
-            refund_reference, tries, exposed, due_at)
+            refund_reference, tries, exposed, delayed, due_at)
          WHERE payments.order_id = c.order_id",
     )
     .bind(changed.order_ids)
@@ -326,6 +334,7 @@ async fn update(
     .bind(changed.refund_references)
     .bind(changed.tries)
     .bind(changed.exposed)
+    .bind(changed.delayed)
     .bind(changed.due)
     .bind(now)
     .execute(tx)

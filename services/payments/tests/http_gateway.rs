@@ -4,10 +4,10 @@
 
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::Utc;
 use contracts::value::Money;
 use gateway::{Behaviour, Gateway as MockGateway, Totals};
-use payments::gateway::{BreakerPolicy, Call, Gateway, Guarded, HttpGateway, Outcome};
+use payments::gateway::{BreakerPolicy, Call, Gate, Gateway, HttpGateway, Outcome, Room};
 use uuid::Uuid;
 
 const ORDER: Uuid = Uuid::from_u128(7);
@@ -22,6 +22,7 @@ fn capture(payment_method: &str) -> Call {
         key: format!("capture:{ORDER}:1"),
         amount: euros(1250),
         payment_method: payment_method.into(),
+        asked_at: Utc::now(),
         traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into(),
     }
 }
@@ -33,6 +34,7 @@ fn refund(capture_reference: String) -> Call {
         key,
         capture_reference,
         amount: euros(1250),
+        asked_at: Utc::now(),
         traceparent: String::new(),
     }
 }
@@ -83,6 +85,7 @@ async fn a_decline_is_an_answer_and_a_senseless_request_a_final_one() {
     let Call::Capture {
         order_id,
         payment_method,
+        asked_at,
         traceparent,
         ..
     } = capture("card")
@@ -94,6 +97,7 @@ async fn a_decline_is_an_answer_and_a_senseless_request_a_final_one() {
         key: "k".into(),
         amount: euros(0),
         payment_method,
+        asked_at,
         traceparent,
     };
     let invalid = adapter.perform(&nothing).await;
@@ -157,15 +161,10 @@ async fn a_charge_that_hangs_is_given_up_in_time_and_taken_once() {
     assert!(matches!(captured, Outcome::Captured { .. }), "{captured:?}");
     // The hanging request is performed too, in its own time; the key makes it the same charge.
     harness::wait_for("both requests", Duration::from_secs(10), async || {
-        mock.requests(&key_of(&capture("card"))) == 2
+        mock.requests(capture("card").key()) == 2
     })
     .await;
     assert_eq!(mock.books().totals["EUR"].captured_minor, 1250);
-}
-
-fn key_of(call: &Call) -> String {
-    let (Call::Capture { key, .. } | Call::Refund { key, .. }) = call;
-    key.clone()
 }
 
 #[tokio::test]
@@ -191,6 +190,7 @@ async fn errors_and_answers_about_another_amount_are_unknown() {
         order_id,
         key,
         payment_method,
+        asked_at,
         traceparent,
         ..
     } = capture("card")
@@ -202,6 +202,7 @@ async fn errors_and_answers_about_another_amount_are_unknown() {
         key,
         amount: euros(9),
         payment_method,
+        asked_at,
         traceparent,
     };
     let refused = adapter.perform(&other).await;
@@ -229,26 +230,52 @@ async fn the_breaker_keeps_calls_from_a_gateway_that_is_down_and_lets_them_throu
         open,
         trials: 1,
     };
-    let guarded = Guarded::new(adapter(&mock.url()), policy);
+    let gate = Gate::new(Box::new(adapter(&mock.url())), policy, 8);
+    assert_eq!(gate.room(), Room::Calls(8));
     for _ in 0..5 {
-        assert!(is_unknown(&guarded.perform(&capture("card")).await));
+        assert!(is_unknown(&gate.perform(&capture("card")).await));
     }
-    let deferred = guarded.perform(&capture("card")).await;
-    let Outcome::Deferred { until } = deferred else {
-        panic!("{deferred:?}")
+    let Room::Shut(wait) = gate.room() else {
+        panic!("{:?}", gate.room())
     };
-    assert!(until <= chrono::Utc::now() + TimeDelta::milliseconds(200));
+    assert!(wait <= open);
+    assert_eq!(gate.perform(&capture("card")).await, Outcome::Deferred);
     assert_eq!(
-        mock.requests(&key_of(&capture("card"))),
+        mock.requests(capture("card").key()),
         5,
         "an open breaker sends nothing"
     );
     mock.behave(Behaviour::instant()).unwrap();
     let back = async || {
         matches!(
-            guarded.perform(&capture("card")).await,
+            gate.perform(&capture("card")).await,
             Outcome::Captured { .. }
         )
     };
     harness::wait_for("the breaker to close", Duration::from_secs(10), back).await;
+    assert_eq!((gate.closings(), gate.room()), (1, Room::Calls(8)));
+}
+
+#[tokio::test]
+async fn no_more_calls_than_configured_reach_the_gateway_at_once() {
+    let slow = Behaviour {
+        latency_min_ms: 50,
+        latency_max_ms: 50,
+        ..Behaviour::instant()
+    };
+    let mock = MockGateway::local(slow, 1).await.unwrap();
+    let policy = BreakerPolicy {
+        failures: 5,
+        window: Duration::from_secs(60),
+        open: Duration::from_secs(1),
+        trials: 1,
+    };
+    let patient = Duration::from_secs(10);
+    let adapter = HttpGateway::new(&mock.url(), patient, patient).unwrap();
+    let gate = Gate::new(Box::new(adapter), policy, 3);
+    let calls = [(); 12].map(|()| capture("card"));
+    let outcomes = futures::future::join_all(calls.iter().map(|call| gate.perform(call))).await;
+    let captured = |it: &Outcome| matches!(it, Outcome::Captured { .. });
+    assert!(outcomes.iter().all(captured), "{outcomes:?}");
+    assert_eq!(mock.most_at_once(), 3);
 }

@@ -3,297 +3,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::collections::HashMap;
-use std::time::Duration;
+mod world;
 
-use chrono::{DateTime, TimeDelta, Utc};
-use contracts::payments::{PaymentRequested, RefundReason, RefundRequested};
+use chrono::Utc;
+use contracts::payments::{PaymentRequested, RefundRequested};
 use contracts::value::Money;
-use payments::decide::{self, Fact, RetryPolicy};
-use payments::gateway::{Answer, Call, Operation, Outcome};
+use payments::decide::{self, Fact};
+use payments::gateway::{Call, Operation};
 use payments::payment::{Payment, Status, Step};
 use proptest::prelude::*;
 use runtime::{Trace, Verdict};
-use uuid::Uuid;
-
-const ORDER: Uuid = Uuid::from_u128(42);
-const CHARGE: Uuid = Uuid::from_u128(1);
-const REFUND: Uuid = Uuid::from_u128(2);
-
-fn money(amount_minor: i64) -> Money {
-    Money {
-        amount_minor,
-        currency: "EUR".into(),
-    }
-}
-
-fn policy() -> RetryPolicy {
-    RetryPolicy {
-        pauses: [1, 2, 4].map(Duration::from_secs).to_vec(),
-        deferral: Duration::from_secs(30),
-    }
-}
-
-fn charge(expires_at: Option<DateTime<Utc>>) -> PaymentRequested {
-    PaymentRequested {
-        event_id: CHARGE,
-        occurred_at: DateTime::UNIX_EPOCH,
-        geo: "berlin-mitte".into(),
-        order_id: ORDER,
-        order_version: 2,
-        attempt: 1,
-        customer_id: "c".into(),
-        amount: money(1250),
-        payment_method: "card".into(),
-        expires_at,
-    }
-}
-
-fn refund() -> RefundRequested {
-    RefundRequested {
-        event_id: REFUND,
-        occurred_at: DateTime::UNIX_EPOCH,
-        geo: "berlin-mitte".into(),
-        order_id: ORDER,
-        order_version: 3,
-        attempt: 1,
-        amount: money(1250),
-        reason: RefundReason::OrderCancelled,
-    }
-}
-
-/// What a call meets.
-#[derive(Clone, Copy, Debug)]
-enum Fate {
-    /// Performed and answered.
-    Answered,
-    /// Performed, the answer lost.
-    HalfAnswered,
-    /// Not performed, as far as the caller knows perhaps.
-    TimedOut,
-    /// The caller gives up; it is performed later, if at all by this request.
-    PerformedLate,
-    /// No connection.
-    NotSent,
-    /// The breaker is open.
-    Deferred,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Happening {
-    Charge,
-    Refund,
-    /// The oldest call under way meets its fate.
-    Call(Fate),
-    /// A request that hung at the gateway is performed after all.
-    Late,
-    /// Time passes; what is due fires.
-    Tick(u8),
-    /// The process dies and the lane is loaded from its row; calls under way go on without anybody to hear them.
-    Crash,
-    /// An outcome is told a second time. (A failure is not: the runtime answers each call once.)
-    Echo,
-}
-
-fn happening() -> impl Strategy<Value = Happening> {
-    use Fate::*;
-    let fate = prop_oneof![
-        3 => Just(Answered), 1 => Just(HalfAnswered), 1 => Just(TimedOut),
-        1 => Just(PerformedLate), 1 => Just(NotSent), 1 => Just(Deferred)
-    ];
-    prop_oneof![
-        2 => Just(Happening::Charge),
-        1 => Just(Happening::Refund),
-        6 => fate.prop_map(Happening::Call),
-        1 => Just(Happening::Late),
-        3 => (0..60_u8).prop_map(Happening::Tick),
-        1 => Just(Happening::Crash),
-        1 => Just(Happening::Echo),
-    ]
-}
-
-/// The gateway's memory: what it did under each key.
-#[derive(Default)]
-struct Bank {
-    declines: bool,
-    performed: HashMap<String, Outcome>,
-    captured: i64,
-    refunded: i64,
-}
-
-impl Bank {
-    fn perform(&mut self, call: &Call) -> Outcome {
-        let (Call::Capture { key, amount, .. } | Call::Refund { key, amount, .. }) = call;
-        if let Some(known) = self.performed.get(key) {
-            return known.clone();
-        }
-        let (reference, at) = (format!("ref-{key}"), DateTime::UNIX_EPOCH);
-        let outcome = match call {
-            Call::Capture { .. } if self.declines => Outcome::Declined {
-                invalid: false,
-                code: "insufficient_funds".into(),
-                message: None,
-            },
-            Call::Capture { .. } => {
-                self.captured += amount.amount_minor;
-                Outcome::Captured { reference, at }
-            }
-            Call::Refund { .. } => {
-                self.refunded += amount.amount_minor;
-                Outcome::Refunded { reference, at }
-            }
-        };
-        self.performed.insert(key.clone(), outcome.clone());
-        outcome
-    }
-}
-
-/// One lane with one order, its gateway, and everything that is on its way between them.
-struct World {
-    now: DateTime<Utc>,
-    slot: Option<Payment>,
-    bank: Bank,
-    calls: Vec<Call>,
-    late: Vec<Call>,
-    answers: Vec<Answer>,
-    facts: Vec<Fact>,
-    done: Vec<&'static str>,
-    expires_at: Option<DateTime<Utc>>,
-}
-
-impl World {
-    fn new(declines: bool, expires_s: Option<u8>) -> Self {
-        let now = DateTime::UNIX_EPOCH + TimeDelta::days(1);
-        Self {
-            now,
-            slot: None,
-            bank: Bank {
-                declines,
-                ..Bank::default()
-            },
-            calls: Vec::new(),
-            late: Vec::new(),
-            answers: Vec::new(),
-            facts: Vec::new(),
-            done: Vec::new(),
-            expires_at: expires_s.map(|seconds| now + TimeDelta::seconds(seconds.into())),
-        }
-    }
-
-    fn happen(&mut self, happening: Happening) {
-        match happening {
-            Happening::Charge => {
-                let request = charge(self.expires_at);
-                let (verdict, fact) =
-                    decide::requested(&mut self.slot, request, &Trace::root(), self.now);
-                self.note(verdict, fact, "charge");
-            }
-            Happening::Refund => {
-                let (verdict, fact) =
-                    decide::refund_requested(&mut self.slot, refund(), &Trace::root(), self.now);
-                self.note(verdict, fact, "refund");
-            }
-            Happening::Call(fate) if !self.calls.is_empty() => self.meet(fate),
-            Happening::Call(_) => {}
-            Happening::Late => {
-                if let Some(call) = self.late.pop() {
-                    self.bank.perform(&call);
-                }
-            }
-            Happening::Tick(seconds) => {
-                self.now += TimeDelta::seconds(seconds.into());
-                if let Some(payment) = &mut self.slot {
-                    self.facts.extend(decide::due(payment, self.now));
-                }
-            }
-            Happening::Crash => self.crash(),
-            Happening::Echo => {
-                let told = self
-                    .answers
-                    .iter()
-                    .rfind(|answer| self.bank.performed.values().any(|it| *it == answer.outcome));
-                if let Some(answer) = told.cloned() {
-                    self.answer(answer);
-                }
-            }
-        }
-        // The end of a cycle.
-        self.calls
-            .extend(self.slot.as_mut().and_then(Payment::start_call));
-    }
-
-    fn note(&mut self, verdict: Verdict, fact: Option<Fact>, what: &'static str) {
-        assert!(!matches!(verdict, Verdict::Reject(_)), "{verdict:?}");
-        self.facts.extend(fact);
-        if verdict == Verdict::Done {
-            self.done.push(what);
-        }
-    }
-
-    fn meet(&mut self, fate: Fate) {
-        let call = self.calls.remove(0);
-        let failed = |sent| Outcome::Failed {
-            sent,
-            error: "no answer".into(),
-        };
-        let outcome = match fate {
-            Fate::Answered => self.bank.perform(&call),
-            Fate::HalfAnswered => {
-                self.bank.perform(&call);
-                failed(true)
-            }
-            Fate::TimedOut => failed(true),
-            Fate::PerformedLate => {
-                self.late.push(call.clone());
-                failed(true)
-            }
-            Fate::NotSent => failed(false),
-            Fate::Deferred => Outcome::Deferred {
-                until: self.now + TimeDelta::seconds(10),
-            },
-        };
-        self.answer(Answer {
-            order_id: ORDER,
-            operation: call.operation(),
-            outcome,
-        });
-    }
-
-    fn answer(&mut self, answer: Answer) {
-        if let Some(payment) = &mut self.slot {
-            let applied = decide::answered(payment, &answer, self.now, &policy());
-            self.facts.extend(applied.and_then(|applied| applied.fact));
-        }
-        self.answers.push(answer);
-    }
-
-    /// As `Processor::load` does it.
-    fn crash(&mut self) {
-        self.late.append(&mut self.calls);
-        self.answers.clear();
-        if let Some(payment) = &mut self.slot
-            && payment.step == Step::InFlight
-        {
-            payment.exposed = true;
-            self.calls.extend(payment.call());
-        }
-    }
-
-    /// The gateway works again and everything comes to an end.
-    fn settle(&mut self) {
-        for _ in 0..100 {
-            self.happen(Happening::Call(Fate::Answered));
-            self.happen(Happening::Tick(60));
-        }
-        while let Some(call) = self.late.pop() {
-            self.bank.perform(&call);
-        }
-    }
-
-    fn count(&self, is: fn(&Fact) -> bool) -> usize {
-        self.facts.iter().filter(|fact| is(fact)).count()
-    }
-}
+use world::{Fate, Happening, ORDER, World, charge, happening, money, refund};
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 20_000, failure_persistence: None, ..ProptestConfig::default() })]
@@ -315,6 +35,11 @@ proptest! {
         prop_assert_eq!(world.bank.captured, 1250 * captured as i64);
         prop_assert_eq!(world.bank.refunded, 1250 * refunded as i64);
         prop_assert!(refunded <= captured);
+        let delays = world.count(|fact| matches!(fact, Fact::Delayed));
+        prop_assert!(delays <= 1 && (delays == 0 || expires_s.is_some()), "told once: {:?}", world.facts);
+        let end = world.facts.iter().position(|fact| !matches!(fact, Fact::Delayed));
+        let delay = world.facts.iter().position(|fact| matches!(fact, Fact::Delayed));
+        prop_assert!(delay.is_none() || delay < end, "nothing is late that is over: {:?}", world.facts);
         if world.done.contains(&"refund") {
             prop_assert_eq!(world.bank.captured, world.bank.refunded, "what is to be given back is given back");
         }
@@ -373,13 +98,25 @@ fn all_tries_carry_the_same_key() {
 #[test]
 fn an_open_breaker_defers_and_is_no_failure() {
     let mut world = requested();
+    world.happen(Happening::Turns(false));
     world.happen(Happening::Call(Fate::Deferred));
     let payment = world.slot.as_ref().unwrap();
     assert_eq!((payment.tries, payment.exposed), (0, false));
-    let Step::Wait(at) = payment.step else {
-        panic!("it must wait")
-    };
-    assert!(at >= world.now + TimeDelta::seconds(10) && at <= world.now + TimeDelta::seconds(11));
+    assert_eq!(payment.step, Step::Call, "it waits for its turn");
+    assert_eq!((world.calls.len(), world.facts.len()), (0, 0));
+    world.happen(Happening::Turns(true));
+    assert_eq!(world.calls.len(), 1);
+}
+
+#[test]
+fn a_gateway_that_is_back_ends_the_deferral_but_not_the_first_pauses() {
+    let mut world = requested();
+    for tries in 1..=4 {
+        world.happen(Happening::Call(Fate::TimedOut));
+        world.happen(Happening::Back);
+        assert_eq!(world.calls.len(), usize::from(tries == 4), "try {tries}");
+        world.happen(Happening::Tick(40));
+    }
 }
 
 #[test]
@@ -432,13 +169,39 @@ fn a_charge_that_expires_unseen_is_declined_and_one_that_may_have_been_seen_is_n
         world.happen(Happening::Call(fate));
         world.happen(Happening::Tick(60));
         world.settle();
-        assert_eq!(
-            (world.bank.captured, world.facts.len()),
-            (expected, 1),
-            "{fate:?}: {:?}",
-            world.facts
-        );
+        assert_eq!(world.bank.captured, expected, "{fate:?}");
+        match (&world.facts[..], fate) {
+            ([Fact::Declined { code, .. }], Fate::NotSent) => assert_eq!(code, decide::EXPIRED),
+            ([Fact::Delayed, Fact::Captured { .. }], Fate::TimedOut) => {}
+            (facts, _) => panic!("{fate:?}: {facts:?}"),
+        }
     }
+}
+
+#[test]
+fn a_charge_that_expires_while_it_waits_for_its_turn_is_declined() {
+    let mut world = World::new(false, Some(5));
+    world.happen(Happening::Turns(false));
+    world.happen(Happening::Charge);
+    world.happen(Happening::Tick(4));
+    assert_eq!(world.facts, []);
+    world.happen(Happening::Tick(1));
+    assert!(matches!(&world.facts[..], [Fact::Declined { code, .. }] if code == decide::EXPIRED));
+}
+
+#[test]
+fn a_call_under_way_when_the_charge_expires_is_heard_first() {
+    let mut world = World::new(false, Some(5));
+    world.happen(Happening::Charge);
+    world.happen(Happening::Tick(10));
+    assert_eq!(world.facts, []);
+    world.happen(Happening::Call(Fate::HalfAnswered));
+    assert_eq!(world.facts, [Fact::Delayed]);
+    world.settle();
+    assert!(matches!(
+        world.facts[..],
+        [Fact::Delayed, Fact::Captured { .. }]
+    ));
 }
 
 #[test]

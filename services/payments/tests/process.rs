@@ -94,6 +94,7 @@ fn tally(events: &[(harness::Received, PaymentsEvent)], order_id: Uuid) -> (usiz
             match event {
                 PaymentsEvent::PaymentCaptured(_) => tally.0 += 1,
                 PaymentsEvent::PaymentDeclined(_) => tally.1 += 1,
+                PaymentsEvent::PaymentDelayed(_) => {}
                 PaymentsEvent::PaymentRefunded(_) => tally.2 += 1,
             }
         }

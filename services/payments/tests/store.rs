@@ -65,6 +65,7 @@ fn payment(status: Status, step: Step) -> Payment {
         step,
         tries: 3,
         exposed: status == Status::Requested,
+        delayed: status == Status::Requested,
         trace: Trace::root(),
         requested_at: instant(),
     }

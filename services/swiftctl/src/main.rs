@@ -9,6 +9,7 @@
 //! usage; 3 refused: what the files say must not be done, and nothing was changed.
 
 mod avro;
+mod backtest;
 mod cluster;
 mod database;
 mod dlq;
@@ -79,6 +80,8 @@ enum Group {
     /// Topics of the cluster against the catalogue.
     #[command(subcommand)]
     Topics(topics::Command),
+    /// Dispatch policies on instances of the public Meal Delivery Routing benchmark, in virtual time.
+    Backtest(::backtest::Arguments),
 }
 
 /// How a command ended, failures aside.
@@ -105,6 +108,7 @@ async fn main() -> ExitCode {
         }
         Group::Lanes(lanes) => lanes::run(lanes, &cli.endpoints, cli.format).await,
         Group::Topics(command) => topics::run(command, &cli.endpoints, cli.format).await,
+        Group::Backtest(arguments) => backtest::run(&arguments, cli.format),
     };
     match outcome {
         Ok(Outcome::Done) => ExitCode::SUCCESS,

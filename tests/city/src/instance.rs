@@ -4,13 +4,13 @@
 //! from the start of the day. The plane is laid around the geo's centre so that distances are kept; travel is straight
 //! at the instance's speed. The clock starts a minute before the first order; shifts that ended earlier are left out.
 
-use std::collections::HashMap;
 use std::path::Path;
-use std::str::FromStr;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::ensure;
+use backtest::Instance;
+use backtest::instance::{Courier as InstanceCourier, minute_of};
 use contracts::GeoSpec;
-use dispatch::RoadConfig;
+use dispatch::{At, Point, RoadConfig};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
@@ -24,53 +24,31 @@ const LEAD_S: f64 = 60.0;
 impl Plan {
     /// The instance in directory `dir`, its first `limit` orders, played in `geo`.
     pub fn from_instance(geo: &GeoSpec, dir: &Path, limit: Option<usize>) -> anyhow::Result<Plan> {
-        let parameters = Table::read(dir, "instance_parameters.txt")?;
-        let parameters = parameters
-            .rows
+        let mut instance = Instance::read(dir)?;
+        ensure!(!instance.restaurants.is_empty(), "restaurants.txt: no row");
+        instance.orders.sort_by_key(|order| order.placed_at);
+        instance.orders.truncate(limit.unwrap_or(usize::MAX));
+        let first_s = instance
+            .orders
             .first()
-            .context("instance_parameters.txt: no row")?;
-        let (metres_per_minute, pickup, dropoff) = (
-            parameters.number(0)?,
-            parameters.number(1)?,
-            parameters.number(2)?,
-        );
-        let restaurants = Table::read(dir, "restaurants.txt")?;
-        let couriers = Table::read(dir, "couriers.txt")?;
-        let mut orders = Table::read(dir, "orders.txt")?.rows;
-        ensure!(!orders.is_empty(), "orders.txt: no row");
-        let mut placed = orders
-            .iter()
-            .map(|row| row.number(3))
-            .collect::<anyhow::Result<Vec<f64>>>()?;
-        placed.sort_by(f64::total_cmp);
-        orders.sort_by(|a, b| {
-            a.number(3)
-                .unwrap_or(0.0)
-                .total_cmp(&b.number(3).unwrap_or(0.0))
-        });
-        orders.truncate(limit.unwrap_or(usize::MAX));
+            .map_or(0.0, |order| minute_of(order.placed_at) * 60.0);
         let day = Day {
-            begin_s: placed[0] * 60.0 - LEAD_S,
-            plane: Plane::of(geo, &restaurants)?,
+            begin_s: first_s - LEAD_S,
+            plane: Plane::of(geo, &instance),
         };
-        let plan = Plan {
+        Ok(Plan {
             geo: geo.name.clone(),
-            restaurants: restaurants
-                .rows
+            restaurants: day.restaurants(&instance),
+            couriers: instance
+                .couriers
                 .iter()
-                .map(|row| day.restaurant(row))
-                .collect::<anyhow::Result<_>>()?,
-            couriers: couriers
-                .rows
-                .iter()
-                .filter_map(|row| day.courier(row).transpose())
-                .collect::<anyhow::Result<_>>()?,
-            orders: day.orders(&orders, &restaurants)?,
-            road: straight(metres_per_minute),
-            pickup_service_s: pickup * 60.0,
-            dropoff_service_s: dropoff * 60.0,
-        };
-        Ok(plan)
+                .filter_map(|courier| day.courier(courier))
+                .collect(),
+            orders: day.orders(&instance),
+            road: straight(instance.parameters.metres_per_minute),
+            pickup_service_s: instance.parameters.pickup_service_min * 60.0,
+            dropoff_service_s: instance.parameters.dropoff_service_min * 60.0,
+        })
     }
 }
 
@@ -90,27 +68,21 @@ struct Plane {
 }
 
 impl Plane {
-    fn of(geo: &GeoSpec, restaurants: &Table) -> anyhow::Result<Self> {
-        ensure!(!restaurants.rows.is_empty(), "restaurants.txt: no row");
-        let mean = |column: usize| -> anyhow::Result<f64> {
-            let sum: f64 = restaurants
-                .rows
-                .iter()
-                .map(|row| row.number(column))
-                .sum::<anyhow::Result<f64>>()?;
-            Ok(sum / restaurants.rows.len() as f64)
+    fn of(geo: &GeoSpec, instance: &Instance) -> Self {
+        let count = instance.restaurants.len() as f64;
+        let mean = |axis: fn(Point) -> f64| {
+            let sum: f64 = instance.restaurants.iter().map(|r| axis(r.location)).sum();
+            sum / count
         };
-        Ok(Self {
+        Self {
             frame: Frame::around(&geo.centre),
-            middle: (mean(1)?, mean(2)?),
-        })
+            middle: (mean(Point::x), mean(Point::y)),
+        }
     }
 
-    fn point(&self, row: &Row) -> anyhow::Result<contracts::value::Point> {
-        Ok(self.frame.to_earth(
-            row.number(1)? - self.middle.0,
-            row.number(2)? - self.middle.1,
-        ))
+    fn point(&self, point: Point) -> contracts::value::Point {
+        self.frame
+            .to_earth(point.x() - self.middle.0, point.y() - self.middle.1)
     }
 }
 
@@ -120,122 +92,49 @@ struct Day {
 }
 
 impl Day {
-    fn city_s(&self, minutes: f64) -> f64 {
-        minutes * 60.0 - self.begin_s
+    fn city_s(&self, at: At) -> f64 {
+        minute_of(at) * 60.0 - self.begin_s
     }
 
-    fn restaurant(&self, row: &Row) -> anyhow::Result<Restaurant> {
-        Ok(Restaurant {
-            id: row.text(0)?.to_owned(),
-            location: self.plane.point(row)?,
-        })
+    fn restaurants(&self, instance: &Instance) -> Vec<Restaurant> {
+        let restaurants = instance.restaurants.iter();
+        restaurants
+            .map(|restaurant| Restaurant {
+                id: restaurant.id.clone(),
+                location: self.plane.point(restaurant.location),
+            })
+            .collect()
     }
 
     /// `None`: off duty before the day begins.
-    fn courier(&self, row: &Row) -> anyhow::Result<Option<Courier>> {
+    fn courier(&self, courier: &InstanceCourier) -> Option<Courier> {
         let (on_s, off_s) = (
-            self.city_s(row.number(3)?).max(0.0),
-            self.city_s(row.number(4)?),
+            self.city_s(courier.on_at).max(0.0),
+            self.city_s(courier.off_at),
         );
-        let courier = Courier {
-            name: row.text(0)?.to_owned(),
-            start: self.plane.point(row)?,
+        (off_s > on_s).then(|| Courier {
+            name: courier.id.clone(),
+            start: self.plane.point(courier.start),
             on_s,
             off_s,
-        };
-        Ok((off_s > on_s).then_some(courier))
+        })
     }
 
-    fn orders(&self, rows: &[Row], restaurants: &Table) -> anyhow::Result<Vec<Order>> {
-        let places: HashMap<&str, usize> = restaurants
-            .rows
-            .iter()
-            .enumerate()
-            .filter_map(|(place, row)| Some((row.text(0).ok()?, place)))
-            .collect();
+    fn orders(&self, instance: &Instance) -> Vec<Order> {
         // The files say nothing of dishes and prices.
         let mut menu = ChaCha8Rng::seed_from_u64(1);
-        let order = |row: &Row| {
-            let restaurant = row.text(4)?;
-            let restaurant = places
-                .get(restaurant)
-                .with_context(|| row.wrong(4, "a restaurant of restaurants.txt"))?;
-            Ok(Order {
-                restaurant: *restaurant,
-                customer: self.plane.point(row)?,
-                placed_s: self.city_s(row.number(3)?),
-                ready_s: self.city_s(row.number(5)?),
+        let orders = instance.orders.iter();
+        orders
+            .map(|order| Order {
+                restaurant: order.restaurant,
+                customer: self.plane.point(order.customer),
+                placed_s: self.city_s(order.placed_at),
+                ready_s: self.city_s(order.ready_at),
                 items: items(&mut menu),
                 delivery_fee_minor: 299,
                 tip_minor: 0,
             })
-        };
-        rows.iter().map(order).collect()
-    }
-}
-
-/// A file's rows below its header.
-struct Table {
-    rows: Vec<Row>,
-}
-
-/// A line, and where it stands.
-struct Row {
-    file: &'static str,
-    line: usize,
-    cells: Vec<String>,
-}
-
-impl Table {
-    fn read(dir: &Path, file: &'static str) -> anyhow::Result<Self> {
-        let path = dir.join(file);
-        let text = std::fs::read_to_string(&path)
-            .with_context(|| format!("instance file {}", path.display()))?;
-        let cells = |line: &str| {
-            line.split('\t')
-                .map(|cell| cell.trim().to_owned())
-                .collect()
-        };
-        let lines = text
-            .lines()
-            .enumerate()
-            .skip(1)
-            .filter(|(_, line)| !line.trim().is_empty());
-        Ok(Self {
-            rows: lines
-                .map(|(at, line)| Row {
-                    file,
-                    line: at + 1,
-                    cells: cells(line),
-                })
-                .collect(),
-        })
-    }
-}
-
-impl Row {
-    fn text(&self, column: usize) -> anyhow::Result<&str> {
-        self.cells
-            .get(column)
-            .map(String::as_str)
-            .with_context(|| self.wrong(column, "a cell"))
-    }
-
-    fn number(&self, column: usize) -> anyhow::Result<f64> {
-        match f64::from_str(self.text(column)?) {
-            Ok(number) if number.is_finite() => Ok(number),
-            _ => bail!(self.wrong(column, "a number")),
-        }
-    }
-
-    fn wrong(&self, column: usize, expected: &str) -> String {
-        let value = self.cells.get(column).map_or("", String::as_str);
-        format!(
-            "{} line {}, column {}: {value:?} is not {expected}",
-            self.file,
-            self.line,
-            column + 1
-        )
+            .collect()
     }
 }
 
@@ -252,7 +151,7 @@ mod tests {
         let file = |name: &str, text: &str| std::fs::write(dir.join(name), text).unwrap();
         file(
             "instance_parameters.txt",
-            "meters_per_minute\tpickup\tdropoff\tx\ty\n300\t4\t2\t40\t90\n",
+            "meters_per_minute\tpickup\tdropoff\ttarget\tmaximum\tpay\tguaranteed\n300\t4\t2\t40\t90\t10\t15\n",
         );
         file(
             "restaurants.txt",
@@ -321,19 +220,8 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named_with_file_line_and_value() {
-        let error = read("o1\t1000\tnorth\t40\tr1\t55\n", None)
-            .unwrap_err()
-            .to_string();
-        assert_eq!(
-            error,
-            "orders.txt line 2, column 3: \"north\" is not a number"
-        );
-        let error = read("o1\t1000\t1000\t40\tr9\t55\n", None)
-            .unwrap_err()
-            .to_string();
-        assert_eq!(
-            error,
-            "orders.txt line 2, column 5: \"r9\" is not a restaurant of restaurants.txt"
-        );
+        let error = read("o1\t1000\tnorth\t40\tr1\t55\n", None).unwrap_err();
+        let expected = "orders.txt line 2, column 3: \"north\" is not a number";
+        assert!(error.to_string().ends_with(expected), "{error}");
     }
 }

@@ -249,6 +249,10 @@ fn drivers_who_vanish_keep_silent_with_and_without_the_meal() {
     live(&mut city);
     let progress = city.progress();
     assert_eq!((progress.vanished, progress.delivered), (6, 0));
-    assert_eq!(progress.slack_at_pickup_s.len(), 3, "every second one has it");
+    assert_eq!(
+        progress.slack_at_pickup_s.len(),
+        3,
+        "every second one has it"
+    );
     assert_eq!(progress.drivers, 0, "nobody is heard any more");
 }

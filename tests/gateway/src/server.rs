@@ -34,6 +34,14 @@ struct Shared {
     ledger: Mutex<Ledger>,
     /// How many requests each key has seen: the try that a fault is drawn for.
     tries: Mutex<HashMap<String, u32>>,
+    /// Requests under way, and the most there ever were.
+    load: Mutex<Load>,
+}
+
+#[derive(Default)]
+struct Load {
+    now: usize,
+    most: usize,
 }
 
 impl Gateway {
@@ -45,6 +53,7 @@ impl Gateway {
             behaviour: Mutex::new(behaviour),
             ledger: Mutex::default(),
             tries: Mutex::default(),
+            load: Mutex::default(),
         });
         let router = Router::new()
             .route("/v1/captures", post(capture))
@@ -93,6 +102,11 @@ impl Gateway {
             .get(key)
             .copied()
             .unwrap_or_default()
+    }
+
+    /// The most requests that were under way at once, ever.
+    pub fn most_at_once(&self) -> usize {
+        lock(&self.shared.load).most
     }
 
     /// Serves until it fails.
@@ -145,6 +159,7 @@ async fn perform(
     let Some(key) = key.map(str::to_owned) else {
         return refusal(StatusCode::BAD_REQUEST, "header Idempotency-Key is missing");
     };
+    let _under_way = UnderWay::count(shared.clone());
     let nth = count_request(&shared, &key);
     let behaviour = *lock(&shared.behaviour);
     let arrived = Instant::now();
@@ -179,6 +194,25 @@ async fn perform(
             late.await
                 .unwrap_or_else(|_| refusal(StatusCode::INTERNAL_SERVER_ERROR, "stopped"))
         }
+    }
+}
+
+/// A request that somebody waits for; a client that hangs up ends it.
+struct UnderWay(Arc<Shared>);
+
+impl UnderWay {
+    fn count(shared: Arc<Shared>) -> Self {
+        let mut load = lock(&shared.load);
+        load.now += 1;
+        load.most = load.most.max(load.now);
+        drop(load);
+        Self(shared)
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        lock(&self.0.load).now -= 1;
     }
 }
 

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::platform::{PROCESSORS, Platform};
+use crate::processors::{PROCESSORS, Processors};
 
 /// Kills, spread over the run.
 pub struct Chaos {
@@ -26,14 +26,14 @@ impl Chaos {
     }
 
     /// Called once a second: kills a processor when it is time.
-    pub fn act(&mut self, second: u64, platform: &mut Platform) -> Result<()> {
-        platform.check_alive()?;
+    pub fn act(&mut self, second: u64, processors: &mut Processors) -> Result<()> {
+        processors.check_alive()?;
         if second < self.next {
             return Ok(());
         }
         let victim = PROCESSORS[self.draw(PROCESSORS.len() as u64) as usize];
         eprintln!("demo: kill -9 {victim}");
-        platform.kill_and_restart(victim)?;
+        processors.kill_and_restart(victim)?;
         self.kills += 1;
         self.next = second + PAUSE.0 + self.draw(PAUSE.1);
         Ok(())

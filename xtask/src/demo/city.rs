@@ -11,7 +11,7 @@ use toml::Table;
 
 use super::{Options, platform};
 use crate::stack::state::State;
-use crate::workspace;
+use crate::workspace::{self, Profile};
 
 /// Orders of a generated city, unless said otherwise.
 pub const ORDERS: usize = 60;
@@ -39,7 +39,7 @@ pub fn geos(count: u8) -> Result<Vec<String>> {
 
 /// How fast the city's drivers are at life's own speed, so that the scheduler estimates with the same roads.
 pub fn roads(options: &Options, geos: &[String]) -> Result<Roads> {
-    let mut command = Command::new(workspace::binary("city"));
+    let mut command = Command::new(workspace::binary("city", Profile::Development));
     command
         .arg("travel")
         .args(["--geos", &geos.join(","), "--speed", "1"]);
@@ -80,7 +80,7 @@ pub fn live(
     geos: &[String],
     mut every_second: impl FnMut(u64, &Value) -> Result<()>,
 ) -> Result<bool> {
-    let mut command = Command::new(workspace::binary("city"));
+    let mut command = Command::new(workspace::binary("city", Profile::Development));
     command.arg("run").args(stack(state)).args([
         "--geos",
         &geos.join(","),
@@ -126,7 +126,7 @@ const SETTLE_S: &str = "60";
 /// Has the outsider read everything back: its report, and whether all holds.
 pub fn verify(state: &State, geos: &[String], observer: &Observer) -> Result<(String, bool)> {
     eprintln!("demo: reading all topics back");
-    let mut command = Command::new(workspace::binary("city"));
+    let mut command = Command::new(workspace::binary("city", Profile::Development));
     command
         .arg("verify")
         .args(stack(state))

@@ -16,7 +16,7 @@ use clap::Args;
 
 use crate::process;
 use crate::stack::{self, dir::StackDir};
-use crate::workspace;
+use crate::workspace::{self, Profile};
 
 use self::chaos::Chaos;
 use self::platform::Platform;
@@ -65,7 +65,8 @@ const PACKAGES: [&str; 7] = [
 /// Runs it all; the exit code says whether every check held.
 pub fn run(options: &Options) -> Result<ExitCode> {
     process::catch_interrupts();
-    build()?;
+    eprintln!("demo: building");
+    workspace::build(&PACKAGES, Profile::Development)?;
     let dir = StackDir::from_env()?;
     eprintln!("demo: an empty stack (what an earlier one held is deleted)");
     stack::reset(&dir)?;
@@ -83,13 +84,6 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     })
 }
 
-fn build() -> Result<()> {
-    eprintln!("demo: building");
-    let mut arguments = vec!["build"];
-    arguments.extend(PACKAGES.iter().flat_map(|package| ["--package", package]));
-    workspace::cargo(&arguments)
-}
-
 /// Starts the platform, lets the city live on it, and has the outsider look; returns the report and whether all holds.
 fn play(options: &Options, dir: &StackDir, state: &stack::state::State) -> Result<(String, bool)> {
     let geos = city::geos(options.geos)?;
@@ -100,8 +94,8 @@ fn play(options: &Options, dir: &StackDir, state: &stack::state::State) -> Resul
     let mut outage = rough.then(|| Outage::amid(options.orders.unwrap_or(city::ORDERS)));
     let lived = city::live(options, state, &geos, |second, line| {
         match &mut chaos {
-            Some(chaos) => chaos.act(second, &mut platform)?,
-            None => platform.check_alive()?,
+            Some(chaos) => chaos.act(second, platform.processors())?,
+            None => platform.processors().check_alive()?,
         }
         let outage = outage.as_mut();
         outage.map_or(Ok(()), |outage| outage.act(second, line, &platform))

@@ -32,14 +32,16 @@ const OUTAGE_S: u64 = 15;
 
 /// What is changed in the settings of the services, so that it all fits into minutes: milliseconds of ours.
 const PAYMENTS: [(&str, i64); 3] = [
-    ("timeout_ms", 2_000),
-    ("deferral_ms", 5_000),
-    ("breaker_open_ms", 3_000),
+    ("payments.timeout_ms", 2_000),
+    ("payments.deferral_ms", 5_000),
+    ("payments.breaker_open_ms", 3_000),
 ];
-/// Seconds of ours after which a driver who is not heard counts as gone; phones ping more than once a second.
-const VANISH_S: f64 = 15.0;
-/// Seconds of the world after which a meal that does not arrive is given up.
-const ABANDON_S: f64 = 3_600.0;
+/// Seconds of ours after which a driver who is not heard counts as gone (phones ping more than once a second), and seconds
+/// of the world after which a meal that does not arrive is given up.
+const DISPATCH: [(&str, f64); 2] = [
+    ("assignment.dispatch.vanish_after_s", 15.0),
+    ("assignment.dispatch.abandon_after_s", 3_600.0),
+];
 
 impl World {
     /// Arguments of `city run`, for so many orders.
@@ -69,14 +71,13 @@ impl World {
         }
     }
 
-    /// Settings of the services by section, to be laid over the repository's.
-    pub fn settings(self) -> Vec<(&'static str, &'static str, toml::Value)> {
+    /// Settings of the services, to be laid over the repository's.
+    pub fn settings(self) -> Vec<(&'static str, toml::Value)> {
         match self {
             World::Calm => Vec::new(),
             World::Rough => {
-                let payments = PAYMENTS.map(|(field, ms)| ("payments", field, ms.into()));
-                let dispatch = [("vanish_after_s", VANISH_S), ("abandon_after_s", ABANDON_S)];
-                let dispatch = dispatch.map(|(field, s)| ("assignment.dispatch", field, s.into()));
+                let payments = PAYMENTS.map(|(field, ms)| (field, ms.into()));
+                let dispatch = DISPATCH.map(|(field, seconds)| (field, seconds.into()));
                 payments.into_iter().chain(dispatch).collect()
             }
         }

@@ -5,13 +5,7 @@
 //! decline is a good answer. One per process: instances find out for themselves.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-
-use chrono::{TimeDelta, Utc};
-use futures::future::BoxFuture;
-
-use super::{Call, Gateway, Outcome};
 
 #[derive(Clone, Copy, Debug)]
 pub struct BreakerPolicy {
@@ -29,6 +23,8 @@ pub struct BreakerPolicy {
 pub struct Breaker {
     policy: BreakerPolicy,
     state: State,
+    /// How often it has closed again.
+    closings: u64,
 }
 
 #[derive(Debug)]
@@ -58,6 +54,21 @@ impl Breaker {
         Self {
             policy,
             state: State::Closed(VecDeque::new()),
+            closings: 0,
+        }
+    }
+
+    /// How many calls would be let through now, or after what time it is worth asking again. Only asks.
+    pub fn room(&self, now: Instant) -> Result<usize, Duration> {
+        match &self.state {
+            State::Closed(_) => Ok(usize::MAX),
+            State::Open { until } if now < *until => Err(*until - now),
+            State::Open { .. } => Ok(self.policy.trials),
+            State::HalfOpen { trials, since } => {
+                let overdue = now.duration_since(*since) >= self.policy.open;
+                let left = self.policy.trials.saturating_sub(*trials);
+                Ok(if overdue { left.max(1) } else { left })
+            }
         }
     }
 
@@ -102,11 +113,16 @@ impl Breaker {
                 }
             }
             (State::HalfOpen { .. }, Leave::Trial) if good => {
-                self.state = State::Closed(VecDeque::new())
+                self.state = State::Closed(VecDeque::new());
+                self.closings += 1;
             }
             (State::HalfOpen { .. }, Leave::Trial) => self.open(now),
             _ => {}
         }
+    }
+
+    pub fn closings(&self) -> u64 {
+        self.closings
     }
 
     pub fn is_closed(&self) -> bool {
@@ -117,56 +133,6 @@ impl Breaker {
         self.state = State::Open {
             until: now + self.policy.open,
         };
-    }
-}
-
-/// A gateway behind a breaker.
-pub struct Guarded<G> {
-    gateway: G,
-    breaker: Mutex<Breaker>,
-}
-
-impl<G: Gateway> Guarded<G> {
-    pub fn new(gateway: G, policy: BreakerPolicy) -> Self {
-        Self {
-            gateway,
-            breaker: Mutex::new(Breaker::new(policy)),
-        }
-    }
-
-    fn breaker(&self) -> MutexGuard<'_, Breaker> {
-        // Each change under the lock is complete in itself, so a panic elsewhere leaves nothing half done.
-        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl<G: Gateway> Gateway for Guarded<G> {
-    fn perform<'a>(&'a self, call: &'a Call) -> BoxFuture<'a, Outcome> {
-        Box::pin(async move {
-            let admitted = self.breaker().admit(Instant::now());
-            let leave = match admitted {
-                Ok(leave) => leave,
-                Err(wait) => {
-                    let wait = TimeDelta::from_std(wait).unwrap_or(TimeDelta::MAX);
-                    return Outcome::Deferred {
-                        until: Utc::now() + wait,
-                    };
-                }
-            };
-            let outcome = self.gateway.perform(call).await;
-            let good = !matches!(outcome, Outcome::Failed { .. });
-            let mut breaker = self.breaker();
-            let was_closed = breaker.is_closed();
-            breaker.record(leave, good, Instant::now());
-            if was_closed != breaker.is_closed() {
-                tracing::warn!(
-                    closed = breaker.is_closed(),
-                    "the breaker of the gateway changed"
-                );
-            }
-            metrics::gauge!("payments_breaker_closed").set(u8::from(breaker.is_closed()));
-            outcome
-        })
     }
 }
 
@@ -233,6 +199,24 @@ mod tests {
         let later = start + POLICY.open;
         breaker.admit(later).unwrap();
         assert_eq!(breaker.admit(later + POLICY.open), Ok(Leave::Trial));
+    }
+
+    #[test]
+    fn the_room_it_tells_is_what_it_would_admit() {
+        let start = Instant::now();
+        assert_eq!(Breaker::new(POLICY).room(start), Ok(usize::MAX));
+        let mut breaker = opened(start);
+        assert_eq!(breaker.room(start), Err(POLICY.open));
+        let later = start + POLICY.open;
+        assert_eq!(breaker.room(later), Ok(1));
+        breaker.admit(later).unwrap();
+        assert_eq!(breaker.room(later), Ok(0), "its trial is under way");
+        assert_eq!(breaker.room(later + POLICY.open), Ok(1));
+        breaker.record(Leave::Trial, true, later);
+        assert_eq!(
+            (breaker.room(later), breaker.closings()),
+            (Ok(usize::MAX), 1)
+        );
     }
 
     #[test]

@@ -12,7 +12,7 @@ use futures::future::BoxFuture;
 use reqwest::{Client, Response, StatusCode};
 use serde::{Deserialize, Serialize};
 
-use super::{Call, Gateway, Operation, Outcome};
+use super::{Call, Gateway, Operation, Outcome, chain};
 
 pub struct HttpGateway {
     client: Client,
@@ -78,6 +78,7 @@ impl HttpGateway {
                 amount,
                 payment_method,
                 traceparent,
+                ..
             } => {
                 let (amount_minor, currency) = (amount.amount_minor, amount.currency.as_str());
                 let body = Body::Capture {
@@ -182,15 +183,4 @@ fn outcome(call: &Call, performed: Performed) -> Outcome {
 
 fn unknown(error: String) -> Outcome {
     Outcome::Failed { sent: true, error }
-}
-
-/// An error with its causes: reqwest's own message names only the URL.
-fn chain(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

@@ -1,0 +1,154 @@
+//! The command: arguments in, results out, files written on the way.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use dispatch::{Config, PolicySpec, Seconds};
+use thiserror::Error;
+
+use crate::export;
+use crate::instance::Instance;
+use crate::report;
+use crate::results::Results;
+use crate::run::{Run, RunError, run};
+use crate::table::FileError;
+
+/// What to run and where to put it.
+#[derive(Debug, Clone, Args)]
+pub struct Arguments {
+    /// Policies by name, separated by commas; dispatch's default by default.
+    #[arg(long = "policy", value_delimiter = ',', value_name = "NAME")]
+    pub policies: Vec<String>,
+    /// A parameter of the policies, for all of them that have it; may be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
+    pub parameters: Vec<(String, serde_json::Value)>,
+    /// Slack at which an order is due, in seconds, where the policy has none of its own.
+    #[arg(long, default_value_t = Config::default().tolerance_s, allow_negative_numbers = true)]
+    pub tolerance_s: f64,
+    /// Write solution files of the public evaluator to DIR/<instance>, or DIR/<policy>/<instance> if there are several.
+    #[arg(long, value_name = "DIR")]
+    pub export: Option<PathBuf>,
+    /// Write a report that a browser reads without network.
+    #[arg(long, value_name = "FILE.html")]
+    pub report: Option<PathBuf>,
+    /// Directories of instances, or directories that hold such.
+    #[arg(required = true, value_name = "INSTANCE_DIR")]
+    pub instances: Vec<PathBuf>,
+}
+
+/// Why there are no results.
+#[derive(Debug, Error)]
+pub enum BacktestError {
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error("policy {name:?}: {source}")]
+    Policy {
+        name: String,
+        #[source]
+        source: serde_json::Error,
+    },
+    #[error("{what} {name:?} is named twice: its results could not be told apart")]
+    Twice { what: &'static str, name: String },
+    #[error("tolerance-s must be a number, not {0}")]
+    Tolerance(f64),
+    #[error(transparent)]
+    Run(#[from] RunError),
+    #[error("{}: {source}", path.display())]
+    Unwritable {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl Arguments {
+    /// Reads the instances, runs the policies over them and writes what is asked for.
+    pub fn run(&self) -> Result<Results, BacktestError> {
+        if self.tolerance_s.is_nan() {
+            return Err(BacktestError::Tolerance(self.tolerance_s));
+        }
+        let policies = self.policies()?;
+        let mut instances = Vec::new();
+        for path in &self.instances {
+            for dir in Instance::directories(path)? {
+                instances.push(Instance::read(&dir)?);
+            }
+        }
+        unique("policy", self.policies.iter().map(String::as_str))?;
+        unique("instance", instances.iter().map(|i| i.name.as_str()))?;
+        let runs = run(&policies, &instances, Seconds(self.tolerance_s))?;
+        let results = Results::of(&policies, &instances, &runs);
+        if let Some(dir) = &self.export {
+            export_all(dir, &instances, &results, &runs)?;
+        }
+        if let Some(file) = &self.report {
+            fs::write(file, report::page(&instances, &results, &runs)).map_err(unwritable(file))?;
+        }
+        Ok(results)
+    }
+
+    fn policies(&self) -> Result<Vec<PolicySpec>, BacktestError> {
+        if self.policies.is_empty() {
+            return Ok(vec![PolicySpec::default()]);
+        }
+        let spec = |name: &String| {
+            let mut fields: serde_json::Map<_, _> = self.parameters.iter().cloned().collect();
+            fields.insert("name".to_owned(), name.as_str().into());
+            serde_json::from_value(fields.into()).map_err(|source| BacktestError::Policy {
+                name: name.clone(),
+                source,
+            })
+        };
+        self.policies.iter().map(spec).collect()
+    }
+}
+
+fn unique<'a>(
+    what: &'static str,
+    names: impl Iterator<Item = &'a str>,
+) -> Result<(), BacktestError> {
+    let mut known = BTreeSet::new();
+    for name in names {
+        if !known.insert(name) {
+            let name = name.to_owned();
+            return Err(BacktestError::Twice { what, name });
+        }
+    }
+    Ok(())
+}
+
+/// A directory per instance; with several policies, below one per policy.
+fn export_all(
+    dir: &Path,
+    instances: &[Instance],
+    results: &Results,
+    runs: &[Vec<Run>],
+) -> Result<(), BacktestError> {
+    for (policy, runs) in results.policies.iter().zip(runs) {
+        let several = results.policies.len() > 1;
+        let dir = if several {
+            dir.join(&policy.policy)
+        } else {
+            dir.to_owned()
+        };
+        for (instance, run) in instances.iter().zip(runs) {
+            let dir = dir.join(&instance.name);
+            export::write(&dir, instance, &run.solution).map_err(unwritable(&dir))?;
+        }
+    }
+    Ok(())
+}
+
+fn unwritable(path: &Path) -> impl FnOnce(std::io::Error) -> BacktestError {
+    let path = path.to_owned();
+    move |source| BacktestError::Unwritable { path, source }
+}
+
+/// `KEY=VALUE`, where the value is JSON if it reads as such, and text if not.
+fn key_value(text: &str) -> Result<(String, serde_json::Value), String> {
+    let (key, value) = text.split_once('=').ok_or("not KEY=VALUE")?;
+    let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
+    Ok((key.to_owned(), value))
+}

@@ -1,0 +1,117 @@
+//! What a backtest found, as JSON for programs and as a table for people.
+
+use serde::Serialize;
+
+use dispatch::PolicySpec;
+
+use crate::instance::Instance;
+use crate::measures::Measures;
+use crate::run::Run;
+
+/// The JSON document.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Results {
+    pub policies: Vec<PolicyResults>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PolicyResults {
+    /// Its name.
+    pub policy: String,
+    pub version: u32,
+    /// The name again, and all parameters.
+    pub parameters: PolicySpec,
+    pub instances: Vec<InstanceResults>,
+    /// Unweighted over instances.
+    pub mean: Measures,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct InstanceResults {
+    pub name: String,
+    #[serde(flatten)]
+    pub measures: Measures,
+}
+
+impl Results {
+    /// From the runs of each policy over the instances.
+    pub fn of(policies: &[PolicySpec], instances: &[Instance], runs: &[Vec<Run>]) -> Results {
+        let of_policy = |(policy, runs): (&PolicySpec, &Vec<Run>)| {
+            let id = policy.build().id();
+            let measures: Vec<&Measures> = runs.iter().map(|run| &run.measures).collect();
+            let named = |(instance, measures): (&Instance, &&Measures)| InstanceResults {
+                name: instance.name.clone(),
+                measures: (*measures).clone(),
+            };
+            PolicyResults {
+                policy: id.name.to_owned(),
+                version: id.version,
+                parameters: policy.clone(),
+                instances: instances.iter().zip(&measures).map(named).collect(),
+                mean: Measures::mean(&measures),
+            }
+        };
+        Results {
+            policies: policies.iter().zip(runs).map(of_policy).collect(),
+        }
+    }
+
+    pub fn json(&self) -> String {
+        serde_json::to_string_pretty(self).expect("a tree of names and numbers is JSON")
+    }
+
+    /// A table per policy: a line per instance, then their mean.
+    pub fn table(&self) -> String {
+        let tables: Vec<String> = self.policies.iter().map(PolicyResults::table).collect();
+        tables.join("\n")
+    }
+}
+
+/// A column's heading, width, decimals and measure.
+type Column = (&'static str, usize, usize, fn(&Measures) -> f64);
+
+const COLUMNS: &[Column] = &[
+    ("orders", 6, 0, |m| m.orders),
+    ("deliv", 6, 0, |m| m.delivered),
+    ("undel%", 6, 2, |m| m.undelivered_pct),
+    ("c2d", 6, 2, |m| m.click_to_door_mean),
+    ("p50", 6, 1, |m| m.click_to_door_p50),
+    ("p90", 6, 1, |m| m.click_to_door_p90),
+    ("p99", 6, 1, |m| m.click_to_door_p99),
+    ("c2d90", 6, 2, |m| m.click_to_door_charged_mean),
+    ("r2p", 6, 2, |m| m.ready_to_pickup_mean),
+    ("p90", 6, 1, |m| m.ready_to_pickup_p90),
+    ("p99", 6, 1, |m| m.ready_to_pickup_p99),
+    ("wait", 6, 2, |m| m.courier_wait_mean),
+    ("1mile", 6, 2, |m| m.first_mile_mean),
+    ("util", 5, 2, |m| m.utilisation),
+    ("o/h", 5, 2, |m| m.orders_per_courier_hour),
+    ("cost", 6, 2, |m| m.cost_per_order),
+    ("bundl%", 6, 1, |m| m.bundled_pct),
+];
+
+/// What the headings mean.
+pub const LEGEND: &str = "c2d click-to-door, c2d90 the same with undelivered orders at the maximum, r2p ready-to-pickup, \
+wait courier's at the restaurant, 1mile travel to it, util share of duty on trips, o/h orders per courier hour (minutes, dollars)";
+
+impl PolicyResults {
+    fn table(&self) -> String {
+        let mean = ("mean".to_owned(), &self.mean);
+        let instances = self.instances.iter().map(|i| (i.name.clone(), &i.measures));
+        let rows: Vec<(String, &Measures)> = instances.chain([mean]).collect();
+        let title = format!("{}/{}", self.policy, self.version);
+        let names = rows.iter().map(|(name, _)| name.chars().count());
+        let width = names.chain([title.chars().count()]).max().unwrap_or(0);
+        let headings = COLUMNS
+            .iter()
+            .map(|(name, width, _, _)| format!("  {name:>width$}"));
+        let mut text = format!("{title:width$}{}\n", headings.collect::<String>());
+        for (name, measures) in rows {
+            let cells = COLUMNS.iter().map(|(_, width, decimals, measure)| {
+                format!("  {:>width$.decimals$}", measure(measures))
+            });
+            text += &format!("{name:width$}{}\n", cells.collect::<String>());
+        }
+        text
+    }
+}

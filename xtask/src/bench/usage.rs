@@ -1,0 +1,115 @@
+//! What processes have used, from /proc: processor time and the most memory they ever held.
+//!
+//! Linux counts processor time in ticks of 10 ms (proc(5): utime, stime, cutime, cstime), so figures below a second are
+//! coarse. A process that has ended counts as long as its parent, if it is asked about, has waited for it.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+/// Ticks per second: USER_HZ, 100 on every Linux that matters here (sysconf(3), _SC_CLK_TCK).
+const TICKS: f64 = 100.0;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Usage {
+    pub cpu_s: f64,
+    /// Most resident memory, in megabytes of 2^20 bytes.
+    pub peak_rss_mb: f64,
+}
+
+impl Usage {
+    /// Of one process.
+    pub fn of(pid: u32) -> Result<Self> {
+        let own = |stat: &Stat| stat.own;
+        Ok(Self {
+            cpu_s: own(&Stat::of(pid)?) / TICKS,
+            peak_rss_mb: peak_rss_mb(pid)?,
+        })
+    }
+
+    /// Of a server and everything it has forked, whether or not it still runs; memory is the parent's alone, as its
+    /// children share it.
+    pub fn of_tree(pid: u32) -> Result<Self> {
+        let stat = Stat::of(pid)?;
+        let mut ticks = stat.own + stat.reaped;
+        for entry in fs::read_dir("/proc")?.flatten() {
+            let child = entry
+                .file_name()
+                .to_str()
+                .and_then(|name| name.parse().ok());
+            // A process may end while it is looked at: then its parent has its time.
+            if let Some(Ok(stat)) = child.map(Stat::of)
+                && stat.parent == pid
+            {
+                ticks += stat.own + stat.reaped;
+            }
+        }
+        Ok(Self {
+            cpu_s: ticks / TICKS,
+            peak_rss_mb: peak_rss_mb(pid)?,
+        })
+    }
+
+    /// What was used since an earlier look; the peak stays what it is.
+    pub fn since(self, earlier: Usage) -> Usage {
+        Usage {
+            cpu_s: self.cpu_s - earlier.cpu_s,
+            ..self
+        }
+    }
+}
+
+/// Fields of /proc/PID/stat, in ticks.
+struct Stat {
+    parent: u32,
+    own: f64,
+    reaped: f64,
+}
+
+impl Stat {
+    fn of(pid: u32) -> Result<Self> {
+        let text = fs::read_to_string(format!("/proc/{pid}/stat"))
+            .with_context(|| format!("process {pid}"))?;
+        // The second field is the name in parentheses, and may hold anything.
+        let (_, rest) = text.rsplit_once(')').context("/proc/PID/stat")?;
+        let fields: Vec<&str> = rest.split_whitespace().collect();
+        let number = |place: usize| -> Result<f64> {
+            let field = fields.get(place).context("/proc/PID/stat is short")?;
+            Ok(field.parse()?)
+        };
+        Ok(Self {
+            parent: number(1)? as u32,
+            own: number(11)? + number(12)?,
+            reaped: number(13)? + number(14)?,
+        })
+    }
+}
+
+fn peak_rss_mb(pid: u32) -> Result<f64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kilobytes = line.and_then(|line| line.trim().strip_suffix("kB"));
+    let kilobytes: f64 = kilobytes
+        .context("no VmHWM in /proc/PID/status")?
+        .trim()
+        .parse()?;
+    Ok(kilobytes / 1024.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_works_uses_time_and_memory() {
+        let pid = std::process::id();
+        let before = Usage::of(pid).unwrap();
+        let mut sum = 0_u64;
+        while Usage::of(pid).unwrap().since(before).cpu_s < 0.05 {
+            sum = sum.wrapping_add((0..100_000).sum::<u64>());
+        }
+        assert!(Usage::of(pid).unwrap().peak_rss_mb > 0.5, "{sum}");
+        assert!(Usage::of_tree(pid).unwrap().cpu_s >= before.cpu_s);
+    }
+}
