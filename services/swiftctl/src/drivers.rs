@@ -1,16 +1,20 @@
-//! `swiftctl drivers`: what assignment knows of a driver.
+//! `swiftctl drivers`: what assignment knows of a driver, and where his phone last said he was.
 
 use anyhow::{Context, Result};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use clap::Subcommand;
 use serde::Serialize;
 use sqlx::FromRow;
 use uuid::Uuid;
 
 use crate::Outcome;
+use crate::avro::Schemas;
 use crate::database;
 use crate::endpoints::Endpoints;
+use crate::log::Log;
 use crate::output::{self, Format, Row, second};
+use crate::progress::Progress;
+use crate::registry::Registry;
 
 #[derive(Subcommand)]
 pub enum Command {
@@ -42,7 +46,21 @@ struct Driver {
     lat: Option<f64>,
     lon: Option<f64>,
     seen_at: Option<DateTime<Utc>>,
+    /// Where his phone last said he was.
+    #[sqlx(skip)]
+    heard: Option<Heard>,
 }
+
+/// A position out of the topic of locations.
+#[derive(Serialize)]
+struct Heard {
+    at: DateTime<Utc>,
+    lat: Option<f64>,
+    lon: Option<f64>,
+}
+
+/// How far back his phone is listened for: assignment itself forgets a position after half of it.
+const SILENCE: TimeDelta = TimeDelta::seconds(60);
 
 /// An assignment of his.
 #[derive(Serialize, FromRow)]
@@ -90,7 +108,7 @@ impl Row for Assignment {
 pub async fn run(command: Command, endpoints: &Endpoints, format: Format) -> Result<Outcome> {
     let Command::Show { driver, geo, limit } = command;
     let mut db = database::connect(&endpoints.postgres()?).await?;
-    let drivers: Vec<Driver> = sqlx::query_as(
+    let mut drivers: Vec<Driver> = sqlx::query_as(
         "SELECT geo, driver_id, status, on_duty, duty_at, shift_ends_at, free_since, active_order, lat, lon, seen_at \
          FROM assignment.drivers WHERE driver_id = $1 AND ($2::text IS NULL OR geo = $2) ORDER BY geo",
     )
@@ -114,6 +132,9 @@ pub async fn run(command: Command, endpoints: &Endpoints, format: Format) -> Res
         !drivers.is_empty() || !assignments.is_empty(),
         "assignment knows no driver {driver}"
     );
+    for driver in &mut drivers {
+        driver.heard = heard(driver, endpoints).await?;
+    }
     match format {
         Format::Json => {
             let both = serde_json::json!({"drivers": drivers, "assignments": assignments});
@@ -130,30 +151,68 @@ pub async fn run(command: Command, endpoints: &Endpoints, format: Format) -> Res
     Ok(Outcome::Done)
 }
 
+/// The last position of the last minute.
+async fn heard(driver: &Driver, endpoints: &Endpoints) -> Result<Option<Heard>> {
+    let log = Log::connect(&endpoints.kafka()?)?;
+    let topic = format!("driver.locations.{}", driver.geo);
+    let Some(partitions) = log.topics()?.get(&topic).copied() else {
+        return Ok(None);
+    };
+    let (progress, mut last) = (Progress::new("reading positions"), None);
+    let since = Some(Utc::now() - SILENCE);
+    log.read(&topic, partitions, since, &progress, |stored| {
+        if stored.key_text() == Some(&driver.driver_id) {
+            last = Some(stored);
+        }
+    })?;
+    let Some(last) = last else {
+        return Ok(None);
+    };
+    let mut schemas = Schemas::new(Registry::new(&endpoints.registry()?)?);
+    let said = schemas.decode(last.value.as_deref()).await;
+    let coordinate = |name: &str| said.as_ref().ok()?.view["location"][name].as_f64();
+    Ok(Some(Heard {
+        at: last.at,
+        lat: coordinate("lat"),
+        lon: coordinate("lon"),
+    }))
+}
+
 fn told(driver: &Driver) -> String {
-    let at = |at: Option<DateTime<Utc>>| at.map_or("never".to_owned(), second);
     let doing = match (&driver.active_order, driver.status.as_str()) {
         (Some(order), _) => format!("has order {order}"),
         (None, "free") => format!("free since {}", second(driver.free_since)),
         (None, status) => status.to_owned(),
     };
-    let duty = if driver.on_duty {
-        "on duty"
-    } else {
-        "off duty"
+    let duty = match driver.on_duty {
+        true => "on duty",
+        false => "off duty",
     };
+    let since = second(driver.duty_at);
     let mut told = format!(
-        "{} in {}: {doing}; {duty} since {}, seen {}",
-        driver.driver_id,
-        driver.geo,
-        second(driver.duty_at),
-        at(driver.seen_at)
+        "{} in {}: {doing}; {duty} since {since}",
+        driver.driver_id, driver.geo
     );
-    if let (Some(lat), Some(lon)) = (driver.lat, driver.lon) {
-        told += &format!(" at {lat:.5}, {lon:.5}");
-    }
     if let Some(ends) = driver.shift_ends_at {
-        told += &format!("; shift ends {}", second(ends));
+        told += &format!(", shift ends {}", second(ends));
     }
+    told += &match &driver.heard {
+        Some(heard) => format!(
+            "; heard {} from {}",
+            second(heard.at),
+            place(heard.lat, heard.lon)
+        ),
+        None => format!(
+            "; not heard for a minute, last known at {}",
+            place(driver.lat, driver.lon)
+        ),
+    };
     told
+}
+
+fn place(lat: Option<f64>, lon: Option<f64>) -> String {
+    match (lat, lon) {
+        (Some(lat), Some(lon)) => format!("{lat:.5}, {lon:.5}"),
+        _ => "an unknown place".to_owned(),
+    }
 }

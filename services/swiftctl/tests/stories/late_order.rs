@@ -157,6 +157,11 @@ async fn an_order_is_late() {
         ),
         (&"busy".into(), &order.as_str().into())
     );
+    let heard = driver["drivers"][0]["heard"]["lat"].as_f64().unwrap();
+    assert!(
+        (heard - platform.north(2_500.0).lat).abs() < 1e-6,
+        "{driver:#}"
+    );
     let drained = platform.sees(&["drain", "orders/0", "--group", &orders]);
     assert!(drained.contains("orders/0: drained"), "{drained}");
 }
