@@ -35,6 +35,9 @@ pub enum Command {
         /// Directory with avro/ and released/.
         #[arg(long, default_value = "schemas")]
         schemas: PathBuf,
+        /// Print what has changed and write nothing.
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Compare the schemas of this build with the newest ones in the registry, field by field.
     Diff,
@@ -49,7 +52,11 @@ pub enum Command {
 pub async fn run(command: Command, endpoints: &Endpoints, format: Format) -> Result<Outcome> {
     match command {
         Command::Check { schemas } => check(released::check(&schemas)?, format),
-        Command::Release { schemas } => {
+        Command::Release {
+            schemas,
+            dry_run: true,
+        } => check(released::check(&schemas)?, format),
+        Command::Release { schemas, .. } => {
             let released = released::release(&schemas);
             if let Err(released::TreeError::Incompatible(_)) = &released {
                 return check(released::check(&schemas)?, format);
