@@ -16,7 +16,7 @@ pub struct Config {
     /// commits every order at once. An unknown name ends the start.
     pub policy: PolicySpec,
     /// The scheduler's settings, each documented there. All in seconds of the world (see `time_scale`), but
-    /// `location_ttl_s` and `tick_s`, which are the machine's.
+    /// `location_ttl_s`, `vanish_after_s` and `tick_s`, which are the machine's.
     pub dispatch: dispatch::Config,
     /// How fast drivers are.
     pub travel: Travel,
@@ -133,7 +133,8 @@ impl Config {
             &mut dispatch.pickup_service_s,
             &mut dispatch.dropoff_service_s,
         ];
-        for duration in world.into_iter().chain(&mut dispatch.offer_timeout_s) {
+        let limits = [&mut dispatch.offer_timeout_s, &mut dispatch.abandon_after_s];
+        for duration in world.into_iter().chain(limits.into_iter().flatten()) {
             *duration /= self.time_scale;
         }
         dispatch.check().map_err(|error| {

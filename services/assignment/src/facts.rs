@@ -8,7 +8,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use contracts::driver_assignment::{
     AssignmentFailed, AssignmentReleased, DeliveryConfirmed, DriverAssigned, DriverAtRestaurant,
-    FailureReason, PickupConfirmed, ReleaseReason,
+    DriverMissing, FailureReason, MissingReason, PickupConfirmed, ReleaseReason,
 };
 use contracts::streams::DriverAssignmentEvent;
 use contracts::value::Place;
@@ -113,6 +113,28 @@ impl About<'_> {
         }
     }
 
+    /// The driver is gone with the meal; `since` when.
+    pub fn missing(
+        &self,
+        driver_id: &str,
+        reason: MissingReason,
+        since: DateTime<Utc>,
+        cause: Option<Uuid>,
+    ) -> DriverMissing {
+        DriverMissing {
+            event_id: self.id::<DriverMissing>(),
+            occurred_at: self.now,
+            geo: self.geo.to_string(),
+            correlation_id: cause,
+            order_id: self.order_id,
+            order_version: self.order_version,
+            attempt: self.attempt(),
+            driver_id: driver_id.to_owned(),
+            reason,
+            since,
+        }
+    }
+
     /// Nobody will be looked for any more.
     pub fn failed(&self, request_id: Uuid, failure: &Failure) -> AssignmentFailed {
         AssignmentFailed {
@@ -183,5 +205,13 @@ fn failure_reason(reason: dispatch::FailureReason) -> FailureReason {
         }
         dispatch::FailureReason::NoDriverInRadius => FailureReason::NoDriverInRadius,
         dispatch::FailureReason::Expired => FailureReason::Expired,
+        dispatch::FailureReason::Abandoned => FailureReason::Abandoned,
+    }
+}
+
+pub fn release_reason(reason: dispatch::ReleaseReason) -> ReleaseReason {
+    match reason {
+        dispatch::ReleaseReason::OfferExpired => ReleaseReason::OfferExpired,
+        dispatch::ReleaseReason::DriverVanished => ReleaseReason::DriverVanished,
     }
 }

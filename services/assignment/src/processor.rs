@@ -9,7 +9,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use contracts::streams::{DriverAssignmentEvent, DriverLocation};
 use contracts::{Codec, EncodeError, Geo, Message as _};
-use dispatch::{At, OrderId};
+use dispatch::{At, Input, OrderId};
 use runtime::{
     ApplyError, Cycle, DecodeError, Effects, Lane, LaneCycle, Loaded, Message, Observed, Processor,
     Trace, Verdict,
@@ -117,7 +117,9 @@ impl Processor for Assignment {
                 .ok_or_else(|| ApplyError::permanent(format!("no geo {geo}")))?
                 .clone();
             let stored = stored.remove(geo).unwrap_or_default();
-            let scheduler = lane.rules.scheduler(stored.snapshot);
+            let mut scheduler = lane.rules.scheduler(stored.snapshot);
+            // Whoever was silent before we listened may have been heard by another.
+            scheduler.apply(Input::Listening { at: units::at(now) });
             let state = LaneState {
                 book: Book::new(lane.geo.clone(), scheduler, stored.orders, stored.drivers),
                 metrics: LaneMetrics::new(geo),
@@ -400,6 +402,7 @@ impl Assignment {
             DriverAssignmentEvent::DriverAtRestaurant(record) => publish!(record),
             DriverAssignmentEvent::PickupConfirmed(record) => publish!(record),
             DriverAssignmentEvent::DeliveryConfirmed(record) => publish!(record),
+            DriverAssignmentEvent::DriverMissing(record) => publish!(record),
         }
     }
 }

@@ -51,5 +51,6 @@ pub fn dispatch_tick(
         free_drivers: count(ticked.candidates),
         matched: count(tick.matched),
         cost: tick.cost,
+        listening_since: Some(units::instant(ticked.listening_since)),
     }
 }

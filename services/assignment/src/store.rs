@@ -222,7 +222,7 @@ async fn advance(tx: &mut PgConnection, lanes: &[OfGeo<'_, Changes>]) -> Result<
     let mut geos = Vec::new();
     let (mut orders, mut order_versions, mut attempts, mut versions) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let (mut phases, mut instants) = (Vec::new(), Vec::new());
+    let (mut phases, mut instants, mut reported) = (Vec::new(), Vec::new(), Vec::new());
     for (geo, row) in lanes
         .iter()
         .flat_map(|(geo, changes)| changes.phases.iter().map(move |row| (*geo, row)))
@@ -234,10 +234,12 @@ async fn advance(tx: &mut PgConnection, lanes: &[OfGeo<'_, Changes>]) -> Result<
         versions.push(row.version);
         phases.push(row.phase);
         instants.push(stored(row.at));
+        reported.push(row.reported);
     }
-    let statement = "UPDATE assignments a SET version = a.version + 1, phase = u.phase, phase_at = u.phase_at \
-        FROM UNNEST($1::text[], $2::uuid[], $3::int[], $4::int[], $5::int[], $6::text[], $7::timestamptz[]) \
-            AS u(geo, order_id, order_version, attempt, version, phase, phase_at) \
+    let statement = "UPDATE assignments a SET version = a.version + 1, phase = u.phase, phase_at = u.phase_at, \
+            reported = u.reported \
+        FROM UNNEST($1::text[], $2::uuid[], $3::int[], $4::int[], $5::int[], $6::text[], $7::timestamptz[], $8::bool[]) \
+            AS u(geo, order_id, order_version, attempt, version, phase, phase_at, reported) \
         WHERE a.geo = u.geo AND a.order_id = u.order_id AND a.order_version = u.order_version \
             AND a.attempt = u.attempt AND a.version = u.version AND a.active";
     let expected = geos.len();
@@ -253,6 +255,7 @@ async fn advance(tx: &mut PgConnection, lanes: &[OfGeo<'_, Changes>]) -> Result<
         .bind(versions)
         .bind(phases)
         .bind(instants)
+        .bind(reported)
         .execute(tx)
         .await?;
     exactly("assignments", expected, done.rows_affected())

@@ -10,6 +10,7 @@ use assignment::book::{Book, RequestRow};
 use assignment::order::{Order, OrderState};
 use chrono::TimeDelta;
 use contracts::Message as _;
+use contracts::driver_assignment::FailureReason;
 use contracts::streams::DriverAssignmentEvent as Fact;
 use dispatch::{OrderId, Phase};
 use fixture::{Step, empty_book, event, origin, second, steps, trace};
@@ -96,6 +97,16 @@ fn listen(
                 about.phase < Some(Phase::PickedUp),
                 "released with a meal: {fact:?}"
             );
+        }
+        Fact::AssignmentFailed(fact) if fact.reason == FailureReason::Abandoned => {
+            let about = told.entry(fact.order_id).or_default();
+            prop_assert_eq!(about.phase, Some(Phase::PickedUp), "{:?}", fact);
+            (about.driver, about.phase) = (None, None);
+        }
+        Fact::DriverMissing(fact) => {
+            let about = told.entry(fact.order_id).or_default();
+            prop_assert_eq!(about.driver.as_deref(), Some(&*fact.driver_id));
+            prop_assert_eq!(about.phase, Some(Phase::PickedUp), "{:?}", fact);
         }
         Fact::AssignmentFailed(fact) => {
             let about = told.entry(fact.order_id).or_default();

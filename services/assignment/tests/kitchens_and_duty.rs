@@ -5,13 +5,14 @@
 mod fixture;
 
 use assignment::decide::Word;
-use contracts::driver_assignment::ReleaseReason;
+use contracts::driver_assignment::{FailureReason, MissingReason, ReleaseReason};
 use contracts::streams::DriverAssignmentEvent as Fact;
 use dispatch::DriverId;
+
 use fixture::lane::{Lane, assigned};
 use fixture::{
-    food_ready, kitchen_rejected, offline, online, origin, prep_changed, requested, says, second,
-    trace,
+    food_ready, kitchen_rejected, offline, online, origin, ping, prep_changed, requested, says,
+    second, trace,
 };
 use runtime::Verdict;
 
@@ -78,7 +79,14 @@ fn a_driver_who_goes_off_duty_is_replaced_before_the_pickup_and_kept_after_it() 
         (ReleaseReason::DriverOffline, "bob")
     );
     lane.cycle(second(6), &[says("bob", 1, Word::PickedUp, second(6))]);
-    assert_eq!(lane.cycle(second(7), &[offline("bob", second(7))]), []);
+    let facts = lane.cycle(second(7), &[offline("bob", second(7))]);
+    let [Fact::DriverMissing(missing)] = &facts[..] else {
+        panic!("{facts:?}")
+    };
+    assert_eq!(
+        (missing.driver_id.as_str(), missing.reason, missing.since),
+        ("bob", MissingReason::WentOffline, second(7))
+    );
     assert_eq!(lane.0.drivers()[&DriverId::new("bob")].status(), "busy");
     let facts = lane.cycle(second(8), &[says("bob", 1, Word::Dropped, second(8))]);
     assert!(
@@ -86,6 +94,51 @@ fn a_driver_who_goes_off_duty_is_replaced_before_the_pickup_and_kept_after_it() 
         "{facts:?}"
     );
     assert_eq!(lane.0.drivers()[&DriverId::new("bob")].status(), "offline");
+}
+
+#[test]
+fn a_driver_who_vanishes_is_replaced_before_the_pickup() {
+    let mut lane = Lane::assigned();
+    lane.cycle(second(1), &[says("ada", 1, Word::Accepted, second(1))]);
+    assert_eq!(lane.cycle(second(89), &[ping("bob", second(89), 20)]), []);
+    let facts = lane.cycle(second(90), &[]);
+    let [
+        Fact::AssignmentReleased(released),
+        Fact::DriverAssigned(next),
+    ] = &facts[..]
+    else {
+        panic!("{facts:?}")
+    };
+    assert_eq!(
+        (released.reason, released.correlation_id),
+        (ReleaseReason::DriverVanished, None)
+    );
+    assert_eq!(next.driver_id, "bob");
+}
+
+#[test]
+fn a_driver_who_vanishes_with_the_meal_is_reported_once_and_the_order_given_up_in_the_end() {
+    let mut lane = Lane::assigned();
+    lane.cycle(second(10), &[says("ada", 1, Word::PickedUp, second(10))]);
+    let facts = lane.cycle(second(90), &[]);
+    let [Fact::DriverMissing(missing)] = &facts[..] else {
+        panic!("{facts:?}")
+    };
+    assert_eq!(
+        (missing.reason, missing.since, missing.correlation_id),
+        (MissingReason::Silent, second(0), None)
+    );
+    // He says so himself now: it is known.
+    assert_eq!(lane.cycle(second(95), &[offline("ada", second(95))]), []);
+    let facts = lane.cycle(second(210), &[]);
+    let [Fact::AssignmentFailed(failed)] = &facts[..] else {
+        panic!("{facts:?}")
+    };
+    assert_eq!(
+        (failed.reason, failed.r#final),
+        (FailureReason::Abandoned, true)
+    );
+    assert_eq!(lane.0.drivers()[&DriverId::new("ada")].status(), "offline");
 }
 
 #[test]

@@ -19,6 +19,7 @@ fn decided(ticked: &Option<Ticked>) -> String {
         ticked.as_ref().map(|t| (
             &t.tick.decisions,
             &t.tick.releases,
+            &t.tick.missing,
             &t.tick.failures,
             t.tick.due
         ))

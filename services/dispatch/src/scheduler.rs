@@ -381,6 +381,11 @@ impl Scheduler {
         })
     }
 
+    /// Since when positions have been followed, by the last [`Input::Listening`].
+    pub fn listening_since(&self) -> At {
+        self.rules.listening_since
+    }
+
     /// The counters of kept and broken invariants.
     pub fn audit(&self) -> Audit {
         self.audit

@@ -13,6 +13,10 @@ pub enum Event {
     PaymentCaptured,
     /// The money was not taken and will not be.
     PaymentDeclined,
+    /// The money could not be taken in the time that was given, and will not be.
+    PaymentExpired,
+    /// Whether the money was taken is still unknown at the instant after which it is no longer wanted.
+    PaymentDelayed,
     /// The money was given back.
     PaymentRefunded,
     /// A driver holds the order.

@@ -117,6 +117,18 @@ impl State {
     };
 }
 
+impl State {
+    /// Whether nothing is left to do: the order ended, and so did the way of its money.
+    pub fn is_settled(self) -> bool {
+        self.status.is_final()
+            && match self.payment {
+                Payment::Unasked | Payment::Declined | Payment::Refunded => true,
+                Payment::Captured => self.status == Status::Delivered,
+                Payment::Requested | Payment::RefundRequested => false,
+            }
+    }
+}
+
 impl Status {
     /// Whether the order ended: no event changes this status any more.
     pub fn is_final(self) -> bool {

@@ -20,7 +20,9 @@ pub fn apply(state: State, event: Event) -> Outcome {
         Event::Invalid => invalid(state),
         Event::CancelRequested => cancel_requested(state),
         Event::PaymentCaptured => payment_captured(state),
-        Event::PaymentDeclined => payment_declined(state),
+        Event::PaymentDeclined => payment_declined(state, PaymentFailed),
+        Event::PaymentExpired => payment_declined(state, Cancelled),
+        Event::PaymentDelayed => payment_delayed(state),
         Event::PaymentRefunded => payment_refunded(state),
         Event::DriverAssigned { attempt } => driver_assigned(state, attempt),
         Event::AssignmentReleased { attempt } => assignment_released(state, attempt),
@@ -148,7 +150,8 @@ fn payment_captured(state: State) -> Outcome {
     }
 }
 
-fn payment_declined(state: State) -> Outcome {
+/// No money will come: the order ends as `exit`.
+fn payment_declined(state: State, exit: Status) -> Outcome {
     match state.payment {
         Payment::Unasked => return illegal(NotAskedFor),
         Payment::Declined => return stale(Duplicate),
@@ -164,10 +167,33 @@ fn payment_declined(state: State) -> Outcome {
     match state.status {
         Placed | Rejected => illegal(NotAskedFor),
         PaymentPending | Confirmed | DriverAssigned => {
-            end(declined, PaymentFailed, Effect::PublishPaymentFailed)
+            let told = match exit {
+                Cancelled => Effect::PublishCancelled,
+                _ => Effect::PublishPaymentFailed,
+            };
+            end(declined, exit, told)
         }
         PickedUp | Delivered => illegal(Contradiction::AlreadyPickedUp),
         PaymentFailed | Cancelled | Undeliverable => to(declined, &[]),
+    }
+}
+
+/// Nobody waits any longer; money that turns out to have been taken goes back.
+fn payment_delayed(state: State) -> Outcome {
+    match state.payment {
+        Payment::Unasked => return illegal(NotAskedFor),
+        Payment::Declined | Payment::Captured | Payment::RefundRequested | Payment::Refunded => {
+            return stale(Overtaken);
+        }
+        Payment::Requested => {}
+    }
+    match state.status {
+        Placed | Rejected => illegal(NotAskedFor),
+        PaymentPending | Confirmed | DriverAssigned => {
+            end(state, Cancelled, Effect::PublishCancelled)
+        }
+        PickedUp | Delivered => stale(Overtaken),
+        PaymentFailed | Cancelled | Undeliverable => stale(OrderEnded),
     }
 }
 
@@ -254,6 +280,11 @@ fn assignment_failed(state: State, attempt: u32, last: bool) -> Outcome {
             to(state, &[Effect::ScheduleAssignment])
         }
         PaymentPending | Confirmed | DriverAssigned => older(state, assignment),
+        // Its driver is gone with the meal.
+        PickedUp if state.assignment < assignment && last => undeliverable(State {
+            assignment,
+            ..state
+        }),
         PickedUp if state.assignment < assignment => illegal(Contradiction::AlreadyPickedUp),
         PickedUp => stale(Overtaken),
         Undeliverable if state.assignment == assignment => stale(Duplicate),

@@ -120,3 +120,21 @@ fn a_repeated_event_changes_nothing() {
         }
     }
 }
+
+#[test]
+fn a_settled_order_stays_settled_and_an_ended_one_waits_for_its_money_only() {
+    for (from, event, to) in moves() {
+        // A capture after a decline is money all the same: it has to go back.
+        let late_money = event == "captured" && from.payment == Payment::Declined;
+        assert!(
+            !from.is_settled() || to.state.is_settled() || late_money,
+            "{from:?} {event}"
+        );
+    }
+    let open = reachable().into_iter().filter(|state| !state.is_settled());
+    for state in open.filter(|state| state.status.is_final()) {
+        let money_under_way =
+            matches!(state.payment, Payment::Requested | Payment::RefundRequested);
+        assert!(money_under_way, "{state:?}");
+    }
+}

@@ -187,6 +187,9 @@ impl From<&OrdersEvent> for Occurrence {
                     None => told,
                 }
             }
+            E::OrderCancelRefused(it) => of(it.order_id, it.order_version)
+                .between(&it.customer, &it.restaurant)
+                .with(|say| say.reason = Some(it.reason.symbol().to_lowercase())),
             E::OrderUndeliverable(it) => of(it.order_id, it.order_version)
                 .between(&it.customer, &it.restaurant)
                 .with(|say| {
@@ -219,6 +222,9 @@ impl From<&DriverAssignmentEvent> for Occurrence {
             E::DriverAtRestaurant(it) => {
                 of(it.order_id, it.order_version).with_driver(&it.driver_id)
             }
+            E::DriverMissing(it) => of(it.order_id, it.order_version)
+                .with_driver(&it.driver_id)
+                .with(|say| say.reason = Some(it.reason.symbol().to_lowercase())),
             E::PickupConfirmed(it) => of(it.order_id, it.order_version).with_driver(&it.driver_id),
             E::DeliveryConfirmed(it) => {
                 of(it.order_id, it.order_version).with_driver(&it.driver_id)

@@ -20,6 +20,9 @@ pub struct Config {
     /// one that overtook its order while a partition lagged is given up. Too large: events of orders that never existed
     /// are looked for, once a minute each, for that long.
     pub early_max_age_s: u64,
+    /// For how long nothing may move an order (from when its food should be ready, if that is later) before it is shown as
+    /// stuck, in seconds; default 1800. Too small: a slow kitchen raises an alarm; too large: nobody looks while it can help.
+    pub stuck_after_s: u64,
 }
 
 impl Default for Config {
@@ -28,6 +31,7 @@ impl Default for Config {
             search_radius_m: 8_000,
             payment_expires_s: 900,
             early_max_age_s: 900,
+            stuck_after_s: 1_800,
         }
     }
 }
@@ -51,6 +55,7 @@ impl Config {
         Ok(Policy {
             search_radius_m,
             payment_expires: seconds("orders.payment_expires_s", self.payment_expires_s)?,
+            stuck_after: seconds("orders.stuck_after_s", self.stuck_after_s)?,
             early_max_age: seconds("orders.early_max_age_s", self.early_max_age_s)?,
         })
     }

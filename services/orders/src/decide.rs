@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use contracts::Geo;
 use contracts::orders::{OrderPlaced, RejectionReason};
-use lifecycle::{Event, Outcome, Phase, State, Status, Transition};
+use lifecycle::{Event, Outcome, Phase, Refusal, State, Status, Transition};
 use runtime::{Reject, Trace, Verdict};
 use uuid::Uuid;
 
@@ -28,12 +28,16 @@ pub enum Timer {
     Early(Uuid),
     /// A driver has to be asked for again.
     Assignment(Uuid),
+    /// Orders of the lane may be stuck.
+    Stuck,
 }
 
 impl Timer {
-    pub fn order_id(self) -> Uuid {
+    /// The order it is about, if it is about one.
+    pub fn order_id(self) -> Option<Uuid> {
         match self {
-            Self::Early(id) | Self::Assignment(id) => id,
+            Self::Early(id) | Self::Assignment(id) => Some(id),
+            Self::Stuck => None,
         }
     }
 }
@@ -52,6 +56,8 @@ pub struct Policy {
     pub search_radius_m: i32,
     /// For how long after acceptance the money is wanted.
     pub payment_expires: Duration,
+    /// For how long nothing may move an order before it is shown as stuck.
+    pub stuck_after: Duration,
     /// For how long something heard early waits for its order.
     pub early_max_age: Duration,
 }
@@ -147,6 +153,8 @@ impl Decider<'_> {
         match timer {
             Timer::Early(id) => self.early_due(id),
             Timer::Assignment(id) => self.assignment_due(id),
+            // Looked for in the tables, and nothing that changes an order.
+            Timer::Stuck => {}
         }
     }
 
@@ -271,7 +279,7 @@ impl Decider<'_> {
         let from = order.state;
         match lifecycle::apply(from, event) {
             Outcome::Stale(reason) => Verdict::Skip(reason.name()),
-            Outcome::Refused(reason) => Verdict::Skip(reason.name()),
+            Outcome::Refused(refusal) => self.refuse(id, refusal, cause, audit, trace),
             Outcome::Illegal(reason) => {
                 let (status, payment) = (from.status.name(), from.payment.name());
                 let message = format!(
@@ -289,6 +297,41 @@ impl Decider<'_> {
                 Verdict::Done
             }
         }
+    }
+
+    /// Tells whoever asked that it is too late; once per request.
+    fn refuse(
+        &mut self,
+        id: Uuid,
+        refusal: Refusal,
+        cause: &Cause<'_>,
+        audit: Audit,
+        trace: &Trace,
+    ) -> Verdict {
+        let Some(order) = self.set.order(id) else {
+            return Verdict::Skip("unknown_order");
+        };
+        if order.refused_event_id == Some(cause.event_id) {
+            return Verdict::Skip("duplicate");
+        }
+        let state = order.state;
+        let Some(order) = self.set.change(id) else {
+            return Verdict::Skip("unknown_order");
+        };
+        order.version += 1;
+        order.refused_event_id = Some(cause.event_id);
+        let emitter = Emitter {
+            policy: self.policy,
+            now: self.now,
+            order,
+            cause,
+            trace,
+        };
+        self.then.records.push(emitter.refuse(refusal));
+        let reason = Some(refusal.name().to_owned());
+        let record = audit_row(order, state, Audit { reason, ..audit });
+        self.set.record(record);
+        Verdict::Done
     }
 
     fn perform(
@@ -326,19 +369,24 @@ impl Decider<'_> {
         ) {
             order.driver_id = None;
         }
-        let record = TransitionRecord {
-            order_id: id,
-            geo: order.geo.clone(),
-            version: order.version,
-            event: audit.event,
-            event_id: audit.event_id,
-            actor: audit.actor,
-            from,
-            to: state,
-            reason: audit.reason,
-            occurred_at: audit.occurred_at,
-        };
+        let record = audit_row(order, from, audit);
         self.set.record(record);
+    }
+}
+
+/// The row of the audit for an order that has just moved.
+fn audit_row(order: &Order, from: State, audit: Audit) -> TransitionRecord {
+    TransitionRecord {
+        order_id: order.id,
+        geo: order.geo.clone(),
+        version: order.version,
+        event: audit.event,
+        event_id: audit.event_id,
+        actor: audit.actor,
+        from,
+        to: order.state,
+        reason: audit.reason,
+        occurred_at: audit.occurred_at,
     }
 }
 

@@ -7,20 +7,24 @@ use contracts::driver_assignment::{
     AssignmentCancelled, AssignmentRequested, FailureReason, ItemCount, WithdrawalReason,
 };
 use contracts::orders::{
-    Actor, OrderAccepted, OrderCancelled, OrderConfirmed, OrderDelivered, OrderDriverAssigned,
-    OrderPaymentFailed, OrderPickedUp, OrderRejected, OrderUndeliverable, RejectionReason,
+    Actor, CancelRefusal, OrderAccepted, OrderCancelRefused, OrderCancelled, OrderConfirmed,
+    OrderDelivered, OrderDriverAssigned, OrderPaymentFailed, OrderPickedUp, OrderRejected,
+    OrderUndeliverable, RejectionReason,
 };
 use contracts::payments::{DeclineReason, PaymentRequested, RefundReason, RefundRequested};
 use contracts::streams::{DriverAssignmentRequest, OrdersEvent, PaymentsRequest};
 use contracts::value::Place;
 use contracts::{Geo, Record};
-use lifecycle::{Effect, Kitchen, Payment, Status};
+use lifecycle::{Effect, Kitchen, Payment, Refusal, Status};
 use runtime::Trace;
 use uuid::Uuid;
 
 use crate::decide::Policy;
 use crate::fact::Said;
 use crate::order::Order;
+
+/// Why the system cancels an order whose payment expired.
+const UNPAID_IN_TIME: &str = "the payment could not be taken in time";
 
 /// A record to publish, with the order's own partition and key.
 #[derive(Clone, Debug)]
@@ -110,15 +114,39 @@ impl Emitter<'_> {
             ),
             Effect::MoveReadyAt | Effect::ScheduleAssignment => return None,
         };
+        Some(self.emission(body))
+    }
+
+    /// The answer to a cancellation that comes too late.
+    pub fn refuse(&self, refusal: Refusal) -> Emission {
+        let requested_by = match self.cause.said {
+            Some(Said::CancelRequested { by, .. }) => *by,
+            Some(Said::KitchenRejected { .. }) => Actor::Restaurant,
+            _ => Actor::Unknown,
+        };
+        let reason = match refusal {
+            Refusal::AlreadyPickedUp => CancelRefusal::AlreadyPickedUp,
+            Refusal::AlreadyDelivered => CancelRefusal::AlreadyDelivered,
+        };
+        self.emission(event!(
+            self,
+            OrderCancelRefused {
+                requested_by: requested_by,
+                reason: reason
+            }
+        ))
+    }
+
+    fn emission(&self, body: Body) -> Emission {
         let Order { id, partition, .. } = *self.order;
         let (geo, trace) = (self.order.geo.clone(), self.trace.clone());
-        Some(Emission {
+        Emission {
             order_id: id,
             geo,
             partition,
             trace,
             body,
-        })
+        }
     }
 
     fn event_id<R: Record>(&self, attempt: u32) -> Uuid {
@@ -226,6 +254,7 @@ impl Emitter<'_> {
         let (cancelled_by, reason) = match self.cause.said {
             Some(Said::CancelRequested { by, reason }) => (*by, reason.clone()),
             Some(Said::KitchenRejected { reason, .. }) => (Actor::Restaurant, reason.clone()),
+            Some(Said::PaymentDeclined { .. }) => (Actor::System, Some(UNPAID_IN_TIME.to_owned())),
             _ => (Actor::Unknown, None),
         };
         let refund = self.is_refunded().then(|| self.order.total.clone());

@@ -46,6 +46,8 @@ pub enum Said {
         expected_delivery_at: Option<DateTime<Utc>>,
     },
     DriverAtRestaurant,
+    /// Its driver is gone with the meal: somebody looks for him, the order goes on until assignment gives it up.
+    DriverMissing,
     AssignmentReleased {
         attempt: i32,
     },
@@ -84,12 +86,16 @@ impl Said {
         Some(match self {
             Self::CancelRequested { .. } => Event::CancelRequested,
             Self::PaymentCaptured { .. } => Event::PaymentCaptured,
+            Self::PaymentDeclined {
+                reason: DeclineReason::Expired,
+                ..
+            } => Event::PaymentExpired,
             Self::PaymentDeclined { .. } => Event::PaymentDeclined,
             Self::PaymentRefunded { .. } => Event::PaymentRefunded,
             Self::DriverAssigned { attempt: n, .. } => Event::DriverAssigned {
                 attempt: attempt(*n),
             },
-            Self::DriverAtRestaurant => return None,
+            Self::DriverAtRestaurant | Self::DriverMissing => return None,
             Self::AssignmentReleased { attempt: n } => Event::AssignmentReleased {
                 attempt: attempt(*n),
             },
@@ -116,6 +122,7 @@ impl Said {
             Self::PaymentRefunded { .. } => ("PaymentRefunded", "payments"),
             Self::DriverAssigned { .. } => ("DriverAssigned", "assignment"),
             Self::DriverAtRestaurant => ("DriverAtRestaurant", "assignment"),
+            Self::DriverMissing => ("DriverMissing", "assignment"),
             Self::AssignmentReleased { .. } => ("AssignmentReleased", "assignment"),
             Self::AssignmentFailed { .. } => ("AssignmentFailed", "assignment"),
             Self::PickupConfirmed { .. } => ("PickupConfirmed", "assignment"),
@@ -238,6 +245,7 @@ impl From<DriverAssignmentEvent> for Fact {
             DriverAssignmentEvent::DriverAtRestaurant(record) => {
                 fact!(record, Said::DriverAtRestaurant)
             }
+            DriverAssignmentEvent::DriverMissing(record) => fact!(record, Said::DriverMissing),
             DriverAssignmentEvent::PickupConfirmed(record) => {
                 let picked_up_at = limit::nearest_instant(record.picked_up_at);
                 fact!(

@@ -19,6 +19,7 @@ pub mod order;
 mod processor;
 pub mod round_robin;
 pub mod store;
+pub mod stuck;
 mod topics;
 mod validate;
 pub mod working_set;

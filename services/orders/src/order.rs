@@ -43,6 +43,8 @@ pub struct Order {
     pub delivered_at: Option<DateTime<Utc>>,
     /// When to ask for a driver again.
     pub assignment_due_at: Option<DateTime<Utc>>,
+    /// The last cancellation that was refused.
+    pub refused_event_id: Option<Uuid>,
     /// Trace context of the placing.
     pub traceparent: String,
     pub created_at: DateTime<Utc>,
@@ -117,6 +119,7 @@ impl Order {
             picked_up_at: None,
             delivered_at: None,
             assignment_due_at: None,
+            refused_event_id: None,
             traceparent,
             created_at: now,
         }

@@ -21,6 +21,7 @@ use crate::decide::{Consequences, Decider, Policy, Timer};
 use crate::emission::{Body, Emission};
 use crate::fact::Fact;
 use crate::round_robin::RoundRobin;
+use crate::stuck::{self, StuckGauge};
 use crate::topics::Topics;
 use crate::working_set::WorkingSet;
 use crate::{early_store, store};
@@ -93,15 +94,44 @@ impl Orders {
     ) -> Result<(), ApplyError> {
         for (index, received) in std::mem::take(&mut lane.messages).into_iter().enumerate() {
             let verdict = match received.event {
-                Event::Placed(placed) => decider.place(placed, lane.state, &received.trace),
+                Event::Placed(placed) => decider.place(placed, &lane.state.geo, &received.trace),
                 Event::Said(fact) => decider.hear(fact, lane.lane.id.as_str(), &received.trace),
             };
             lane.effects.answer(index, verdict);
             self.carry_out(&mut decider.then, &mut lane.effects)?;
         }
         for timer in std::mem::take(&mut lane.timers) {
+            if timer == Timer::Stuck {
+                lane.effects.set_timer(timer, decider.now + stuck::EVERY);
+            }
             decider.due(timer);
             self.carry_out(&mut decider.then, &mut lane.effects)?;
+        }
+        Ok(())
+    }
+
+    /// Looks for stuck orders, on the lanes where it is time to.
+    async fn watch(
+        &self,
+        cycle: &Cycle<'_, Self>,
+        tx: &mut PgConnection,
+    ) -> Result<(), ApplyError> {
+        let due = |lane: &&LaneCycle<'_, Self>| lane.timers.contains(&Timer::Stuck);
+        let lanes: Vec<_> = cycle.lanes.iter().filter(due).collect();
+        if lanes.is_empty() {
+            return Ok(());
+        }
+        let geos: Vec<&str> = lanes.iter().map(|lane| lane.state.geo.as_str()).collect();
+        let partitions: Vec<i32> = lanes
+            .iter()
+            .map(|lane| lane.lane.sources[0].partition)
+            .collect();
+        let found =
+            stuck::stuck(&geos, &partitions, self.policy.stuck_after, cycle.now, tx).await?;
+        for (lane, found) in lanes.iter().zip(&found) {
+            if let Some(gauge) = &lane.state.stuck {
+                gauge.show(found, lane.lane.id.as_str());
+            }
         }
         Ok(())
     }
@@ -144,6 +174,7 @@ impl Orders {
                     OrdersEvent::OrderDelivered(record) => to.send(topic, record),
                     OrdersEvent::OrderCancelled(record) => to.send(topic, record),
                     OrdersEvent::OrderUndeliverable(record) => to.send(topic, record),
+                    OrdersEvent::OrderCancelRefused(record) => to.send(topic, record),
                 }
             }
             Body::Payments(request) => match request {
@@ -160,6 +191,20 @@ impl Orders {
             },
         }
     }
+}
+
+/// What is known of a lane.
+pub struct LaneState {
+    /// The geo of its topic.
+    geo: Geo,
+    /// Of the lane that keeps the time of a partition's orders.
+    stuck: Option<StuckGauge>,
+}
+
+/// An order's facts come on the partition it was dealt: that lane of assignment's topic keeps its time.
+fn keeps_time(lane: &Lane) -> bool {
+    let topic: &str = &lane.sources[0].source.topic;
+    topic.starts_with("driver_assignment.")
 }
 
 /// Where the records of one emission go.
@@ -188,8 +233,7 @@ impl Outlet<'_> {
 
 impl Processor for Orders {
     type Event = Event;
-    /// The geo of the lane's topic.
-    type State = Geo;
+    type State = LaneState;
     type Timer = Timer;
     type Call = Infallible;
     type Answer = Infallible;
@@ -230,10 +274,13 @@ impl Processor for Orders {
         let mut loaded: Vec<Loaded<Self>> = Vec::with_capacity(lanes.len());
         let mut places = HashMap::with_capacity(lanes.len());
         for (index, lane) in lanes.iter().enumerate() {
+            let stuck = keeps_time(lane).then(|| StuckGauge::of(lane));
+            let watched = stuck.iter().map(|_| (Timer::Stuck, now + stuck::EVERY));
+            let timers = watched.collect();
             let geo = geo_of(lane)?;
             loaded.push(Loaded {
-                state: geo,
-                timers: Vec::new(),
+                state: LaneState { geo, stuck },
+                timers,
                 calls: Vec::new(),
             });
             places.insert(lane.id.as_str(), index);
@@ -244,20 +291,14 @@ impl Processor for Orders {
                 loaded[*place].timers.push((Timer::Early(order_id), now));
             }
         }
-        // An order's facts come on the partition it was dealt: that lane of assignment's topic keeps its time.
         let keepers: Vec<(usize, String, i32)> = lanes
             .iter()
             .enumerate()
-            .filter(|(_, lane)| {
-                lane.sources[0]
-                    .source
-                    .topic
-                    .starts_with("driver_assignment.")
-            })
+            .filter(|(_, lane)| keeps_time(lane))
             .map(|(index, lane)| {
                 (
                     index,
-                    loaded[index].state.to_string(),
+                    loaded[index].state.geo.to_string(),
                     lane.sources[0].partition,
                 )
             })
@@ -277,6 +318,7 @@ impl Processor for Orders {
         cycle: &mut Cycle<'_, Self>,
         tx: &mut PgConnection,
     ) -> Result<(), ApplyError> {
+        self.watch(cycle, tx).await?;
         // As PostgreSQL and Avro keep it, so that what is in memory is what was stored.
         let now = cycle.now.trunc_subsecs(6);
         let (ids, early_ids) = order_ids(cycle);
@@ -322,7 +364,7 @@ fn order_ids(cycle: &Cycle<'_, Orders>) -> (Vec<Uuid>, Vec<Uuid>) {
             }
         }
         for timer in &lane.timers {
-            all.push(timer.order_id());
+            all.extend(timer.order_id());
             if let Timer::Early(id) = timer {
                 early.push(*id);
             }

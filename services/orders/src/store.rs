@@ -54,7 +54,7 @@ pub async fn load(ids: &[Uuid], tx: &mut PgConnection) -> Result<Vec<Order>, Sto
          restaurant_name, restaurant_lat, restaurant_lon, restaurant_webhook_url, items::text AS items, \
          delivery_fee_minor, tip_minor, total_minor, currency::text AS currency, payment_method, placed_at, ready_at, \
          prep_total_s, kitchen_said_at, driver_id, expected_pickup_at, expected_delivery_at, picked_up_at, delivered_at, \
-         assignment_due_at, traceparent, created_at \
+         assignment_due_at, refused_event_id, traceparent, created_at \
          FROM orders WHERE order_id = ANY($1) ORDER BY order_id FOR UPDATE",
     )
     .bind(ids)
@@ -122,13 +122,13 @@ async fn insert(
          restaurant_id, restaurant_name, restaurant_lat, restaurant_lon, restaurant_webhook_url, items, \
          delivery_fee_minor, tip_minor, total_minor, currency, payment_method, placed_at, ready_at, prep_total_s, \
          kitchen_said_at, driver_id, expected_pickup_at, expected_delivery_at, picked_up_at, delivered_at, \
-         assignment_due_at, traceparent, created_at, updated_at) \
-         SELECT given.*, $39 FROM UNNEST($1::uuid[], $2::text[], $3::int[], $4::int[], $5::text[], \
+         assignment_due_at, refused_event_id, traceparent, created_at, settled_at, updated_at) \
+         SELECT given.*, $41 FROM UNNEST($1::uuid[], $2::text[], $3::int[], $4::int[], $5::text[], \
          $6::text[], $7::text[], $8::int[], $9::text[], $10::uuid[], $11::text[], $12::text[], $13::float8[], \
          $14::float8[], $15::text[], $16::text[], $17::text[], $18::float8[], $19::float8[], $20::text[], $21::text[]::json[], \
          $22::bigint[], $23::bigint[], $24::bigint[], $25::text[], $26::text[], $27::timestamptz[], $28::timestamptz[], \
          $29::int[], $30::timestamptz[], $31::text[], $32::timestamptz[], $33::timestamptz[], $34::timestamptz[], \
-         $35::timestamptz[], $36::timestamptz[], $37::text[], $38::timestamptz[]) AS given \
+         $35::timestamptz[], $36::timestamptz[], $37::uuid[], $38::text[], $39::timestamptz[], $40::timestamptz[]) AS given \
          ON CONFLICT (order_id) DO NOTHING",
     )
     .bind(column!(orders, o => o.id))
@@ -167,8 +167,10 @@ async fn insert(
     .bind(column!(orders, o => o.picked_up_at))
     .bind(column!(orders, o => o.delivered_at))
     .bind(column!(orders, o => o.assignment_due_at))
+    .bind(column!(orders, o => o.refused_event_id))
     .bind(column!(orders, o => o.traceparent.as_str()))
     .bind(column!(orders, o => o.created_at))
+    .bind(column!(orders, o => o.state.is_settled().then_some(now)))
     .bind(now)
     .execute(tx)
     .await?;
@@ -192,12 +194,14 @@ async fn update(
          assignment_attempt = given.attempt, assignment_phase = given.phase, ready_at = given.ready_at, \
          kitchen_said_at = given.kitchen_said_at, driver_id = given.driver_id, expected_pickup_at = given.expected_pickup_at, \
          expected_delivery_at = given.expected_delivery_at, picked_up_at = given.picked_up_at, \
-         delivered_at = given.delivered_at, assignment_due_at = given.assignment_due_at, updated_at = $16 \
+         delivered_at = given.delivered_at, assignment_due_at = given.assignment_due_at, \
+         refused_event_id = given.refused_event_id, updated_at = $18, \
+         settled_at = CASE WHEN given.settled THEN COALESCE(orders.settled_at, $18) END \
          FROM UNNEST($1::uuid[], $2::int[], $3::text[], $4::text[], $5::text[], $6::int[], $7::text[], \
          $8::timestamptz[], $9::timestamptz[], $10::text[], $11::timestamptz[], $12::timestamptz[], $13::timestamptz[], \
-         $14::timestamptz[], $15::timestamptz[]) \
+         $14::timestamptz[], $15::timestamptz[], $16::uuid[], $17::bool[]) \
          AS given (order_id, version, status, payment, kitchen, attempt, phase, ready_at, kitchen_said_at, driver_id, \
-         expected_pickup_at, expected_delivery_at, picked_up_at, delivered_at, assignment_due_at) \
+         expected_pickup_at, expected_delivery_at, picked_up_at, delivered_at, assignment_due_at, refused_event_id, settled) \
          WHERE orders.order_id = given.order_id",
     )
     .bind(column!(orders, o => o.id))
@@ -215,6 +219,8 @@ async fn update(
     .bind(column!(orders, o => o.picked_up_at))
     .bind(column!(orders, o => o.delivered_at))
     .bind(column!(orders, o => o.assignment_due_at))
+    .bind(column!(orders, o => o.refused_event_id))
+    .bind(column!(orders, o => o.state.is_settled()))
     .bind(now)
     .execute(tx)
     .await?;
@@ -316,6 +322,7 @@ fn order(row: &PgRow) -> Result<Order, StoreError> {
         picked_up_at: row.try_get("picked_up_at")?,
         delivered_at: row.try_get("delivered_at")?,
         assignment_due_at: row.try_get("assignment_due_at")?,
+        refused_event_id: row.try_get("refused_event_id")?,
         traceparent: row.try_get("traceparent")?,
         created_at: row.try_get("created_at")?,
     })

@@ -7,7 +7,7 @@ mod sample;
 use std::collections::BTreeSet;
 
 use contracts::driver_assignment::{FailureReason, WithdrawalReason};
-use contracts::orders::Actor;
+use contracts::orders::{Actor, CancelRefusal};
 use contracts::payments::{DeclineReason, RefundReason};
 use contracts::streams::{DriverAssignmentRequest, OrdersEvent, PaymentsRequest};
 use contracts::value::Money;
@@ -249,14 +249,85 @@ fn a_cancel_after_the_assignment_refunds_and_releases_the_driver() {
 }
 
 #[test]
-fn a_cancel_after_the_pickup_is_refused_with_a_reason() {
+fn a_cancel_that_comes_too_late_is_refused_with_a_reason_once_per_request() {
+    let stories = [
+        (vec![picked_up("d")], CancelRefusal::AlreadyPickedUp),
+        (
+            vec![picked_up("d"), delivered("d")],
+            CancelRefusal::AlreadyDelivered,
+        ),
+    ];
+    for (story, why) in stories {
+        let mut bench = Bench::new();
+        bench.order(ID, [captured(), assigned(1, "d")].into_iter().chain(story));
+        let before = bench.set.order(ID).unwrap().clone();
+        bench.take_names();
+        let request = fact(ID, 50, cancel());
+        assert_eq!(bench.hear(request.clone()), Verdict::Done);
+        assert_eq!(bench.hear(request.clone()), Verdict::Skip("duplicate"));
+        let [emission] = &bench.sent[..] else {
+            panic!("{:?}", bench.sent)
+        };
+        let Body::Orders(OrdersEvent::OrderCancelRefused(refused)) = &emission.body else {
+            panic!("{emission:?}")
+        };
+        assert_eq!(
+            (refused.requested_by, refused.reason),
+            (Actor::Customer, why)
+        );
+        assert_eq!(refused.correlation_id, request.event_id);
+        let order = bench.set.order(ID).unwrap();
+        assert_eq!(order.state, before.state);
+        assert_eq!(refused.order_version, before.version + 1);
+        let row = bench.set.transitions().last().unwrap();
+        assert_eq!((row.from, row.to), (before.state, before.state));
+        assert_eq!(row.version, order.version);
+        assert_eq!(
+            bench.hear(fact(ID, 51, cancel())),
+            Verdict::Done,
+            "another request"
+        );
+    }
+}
+
+#[test]
+fn a_payment_that_expires_cancels_the_order_on_the_systems_account() {
+    let mut bench = Bench::new();
+    let expired = Said::PaymentDeclined {
+        reason: DeclineReason::Expired,
+        message: None,
+    };
+    bench.order(ID, [expired]);
+    let Some(Body::Orders(OrdersEvent::OrderCancelled(cancelled))) =
+        bench.sent.last().map(|emission| &emission.body)
+    else {
+        panic!("{:?}", bench.sent)
+    };
+    assert_eq!(cancelled.cancelled_by, Actor::System);
+    assert!(cancelled.reason.as_ref().unwrap().contains("payment"));
+    assert_eq!(cancelled.refund, None);
+}
+
+#[test]
+fn a_meal_whose_driver_is_gone_for_good_is_refunded() {
     let mut bench = Bench::new();
     bench.order(ID, [captured(), assigned(1, "d"), picked_up("d")]);
+    bench.take_names();
     assert_eq!(
-        bench.hear(fact(ID, 50, cancel())),
-        Verdict::Skip("refused_already_picked_up")
+        bench.hear(fact(ID, 40, Said::DriverMissing)),
+        Verdict::Skip("informative")
     );
-    assert_eq!(status(&bench), (Status::PickedUp, Payment::Captured));
+    let abandoned = Said::AssignmentFailed {
+        attempt: 1,
+        reason: FailureReason::Abandoned,
+        retry_after_s: 0,
+        last: true,
+    };
+    assert_eq!(bench.hear(fact(ID, 50, abandoned)), Verdict::Done);
+    assert_eq!(
+        bench.take_names(),
+        ["OrderUndeliverable", "RefundRequested"]
+    );
 }
 
 #[test]

@@ -1,9 +1,12 @@
-//! Where the installation is: flags, or the environment that the services themselves read.
+//! Where the installation is: flags, the environment, or the settings of the services.
 
 use anyhow::{Context, Result};
 use clap::Args;
+use runtime::Settings;
+use serde::de::DeserializeOwned;
 
-/// Addresses; each is needed only by the commands that go there.
+/// Addresses; each is needed only by the commands that go there. What is not given is taken from the services' settings:
+/// the file that SWIFT_EATS_CONFIG names, deploy/swift-eats.toml otherwise, and SWIFT_EATS__SECTION__FIELD above it.
 #[derive(Args)]
 pub struct Endpoints {
     /// Kafka bootstrap servers, `host:port,...`.
@@ -12,16 +15,61 @@ pub struct Endpoints {
     /// Base URL of the schema registry's Confluent API, e.g. `http://host:8080/apis/ccompat/v7`.
     #[arg(long, global = true, env = "SWIFT_EATS_REGISTRY")]
     registry: Option<String>,
+    /// The services' database, `postgres://user:password@host:port/database`.
+    #[arg(
+        long,
+        global = true,
+        env = "SWIFT_EATS_POSTGRES",
+        hide_env_values = true
+    )]
+    postgres: Option<String>,
 }
 
 impl Endpoints {
-    pub fn brokers(&self) -> Result<&str> {
-        let brokers = self.brokers.as_deref();
-        brokers.context("no Kafka: give --brokers or SWIFT_EATS_KAFKA")
+    pub fn brokers(&self) -> Result<String> {
+        given(&self.brokers, "--brokers", "SWIFT_EATS_KAFKA", |settings| {
+            settings.kafka.brokers
+        })
     }
 
-    pub fn registry(&self) -> Result<&str> {
-        let registry = self.registry.as_deref();
-        registry.context("no schema registry: give --registry or SWIFT_EATS_REGISTRY")
+    pub fn registry(&self) -> Result<String> {
+        given(
+            &self.registry,
+            "--registry",
+            "SWIFT_EATS_REGISTRY",
+            |settings| settings.registry.url,
+        )
     }
+
+    pub fn postgres(&self) -> Result<String> {
+        given(
+            &self.postgres,
+            "--postgres",
+            "SWIFT_EATS_POSTGRES",
+            |settings| settings.postgres.url,
+        )
+    }
+
+    /// A section of the services' settings; as if it were empty where there are no settings.
+    pub fn section<T: DeserializeOwned + Default>(&self, name: &str) -> Result<T> {
+        match Settings::load() {
+            Ok(settings) => Ok(settings.section(name)?),
+            Err(runtime::ConfigError::NoFile(_)) => Ok(T::default()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn given(
+    flag: &Option<String>,
+    name: &str,
+    variable: &str,
+    of: fn(Settings) -> String,
+) -> Result<String> {
+    if let Some(given) = flag {
+        return Ok(given.clone());
+    }
+    let settings =
+        Settings::load().with_context(|| format!("neither {name} nor {variable} is given"))?;
+    Ok(of(settings))
 }

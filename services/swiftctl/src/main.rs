@@ -8,7 +8,9 @@
 
 mod backtest;
 mod cluster;
+mod database;
 mod endpoints;
+mod orders;
 mod output;
 mod registry;
 mod schemas;
@@ -42,6 +44,9 @@ enum Group {
     /// Record schemas: the compatibility gate and the registry.
     #[command(subcommand)]
     Schemas(schemas::Command),
+    /// Orders that need a person.
+    #[command(subcommand)]
+    Orders(orders::Command),
     /// Topics of the cluster against the catalogue.
     #[command(subcommand)]
     Topics(topics::Command),
@@ -61,6 +66,7 @@ async fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.group {
         Group::Schemas(command) => schemas::run(command, &cli.endpoints, cli.format).await,
+        Group::Orders(command) => orders::run(command, &cli.endpoints, cli.format).await,
         Group::Topics(command) => topics::run(command, &cli.endpoints, cli.format).await,
         Group::Backtest(arguments) => backtest::run(&arguments, cli.format),
     };

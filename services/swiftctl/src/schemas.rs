@@ -60,7 +60,7 @@ pub async fn run(command: Command, endpoints: &Endpoints, format: Format) -> Res
             Ok(Outcome::Done)
         }
         Command::Register { dry_run } => {
-            register(&Registry::new(endpoints.registry()?)?, dry_run, format).await
+            register(&Registry::new(&endpoints.registry()?)?, dry_run, format).await
         }
     }
 }

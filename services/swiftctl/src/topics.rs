@@ -62,7 +62,7 @@ impl Scope {
 }
 
 pub async fn run(command: Command, endpoints: &Endpoints, format: Format) -> Result<Outcome> {
-    let cluster = Cluster::connect(endpoints.brokers()?)?;
+    let cluster = Cluster::connect(&endpoints.brokers()?)?;
     match command {
         Command::Plan(scope) => apply(&cluster, &scope, true, format).await,
         Command::Apply { scope, dry_run } => apply(&cluster, &scope, dry_run, format).await,

@@ -92,7 +92,7 @@ impl City {
             agenda: Agenda::default(),
             orders: HashMap::new(),
             fates: checkout::fates(&plan, &world, seed, &mut ids),
-            drivers: drivers::roster(&plan, &clock, seed, &run),
+            drivers: drivers::roster(&plan, &world, &clock, seed, &run),
             phones: HashMap::new(),
             ids,
             out: Vec::new(),
@@ -173,7 +173,7 @@ impl City {
         match due {
             Due::Place(order) => self.place(order, now),
             Due::Cancel(order) => self.want_cancelled(order, now),
-            Due::Poison => self.poison(),
+            Due::Poison(number) => self.poison(number),
             Due::DelayTold(order) => self.tell_delay(order, now),
             Due::FoodReady(order) => self.food_ready(order, now),
             Due::GoOnline(driver) => self.go_online(driver, now),
@@ -245,6 +245,7 @@ impl City {
                     &mut progress.cancelled
                 });
             }
+            OrdersEvent::OrderCancelRefused(_) => self.progress.refused_cancels += 1,
             OrdersEvent::OrderUndeliverable(event) => {
                 self.reach(event.order_id, Milestone::Ended, |progress| {
                     &mut progress.undeliverable

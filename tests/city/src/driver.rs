@@ -24,7 +24,18 @@ pub(crate) struct Driver {
     pub next: Option<(DriverAssigned, Option<u128>)>,
     /// Counts jobs and their ends, so that what was scheduled for an earlier one is recognised.
     pub turn: u32,
+    /// When he will not be heard any more.
+    pub doom: Option<Doom>,
+    /// He is not heard any more.
+    pub gone: bool,
     pub rng: ChaCha8Rng,
+}
+
+/// At which moment of his first order a driver's phone falls silent for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Doom {
+    OnTheWay,
+    WithTheMeal,
 }
 
 /// An order in a driver's hands.

@@ -44,8 +44,15 @@ pub enum Content {
     Kitchen(KitchenEvent),
     Driver(DriverEvent),
     Location(DriverLocation),
-    /// Bytes on orders.requests that nobody can read.
-    Poison(Vec<u8>),
+    /// Bytes that nobody can read.
+    Poison(Poisoned, Vec<u8>),
+}
+
+/// Which topic is poisoned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Poisoned {
+    Checkout,
+    Driver,
 }
 
 /// A message as a producer takes it.
@@ -65,8 +72,11 @@ impl Emission {
             Content::Kitchen(message) => self.message(codec, geo, message),
             Content::Driver(message) => self.message(codec, geo, message),
             Content::Location(message) => self.message(codec, geo, message),
-            Content::Poison(bytes) => Ok(Encoded {
-                topic: Topic::of::<OrdersRequest>(geo).to_string(),
+            Content::Poison(on, bytes) => Ok(Encoded {
+                topic: match on {
+                    Poisoned::Checkout => Topic::of::<OrdersRequest>(geo).to_string(),
+                    Poisoned::Driver => Topic::of::<DriverEvent>(geo).to_string(),
+                },
                 key: format!("poison-{:x}", self.trace.span),
                 value: bytes.clone(),
                 headers: vec![(headers::TRACEPARENT, self.trace.header())],

@@ -89,6 +89,12 @@ struct VerifyArguments {
     /// them, as each keeps within 1. Not checked unless given.
     #[arg(long)]
     max_spread: Option<u64>,
+    /// Base URL of the mock gateway, to compare its ledger with what payments said.
+    #[arg(long)]
+    gateway: Option<String>,
+    /// Tell of cancellations and of money in the last line as well.
+    #[arg(long)]
+    tell_all: bool,
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
 }
@@ -168,6 +174,8 @@ async fn look_back(arguments: VerifyArguments) -> anyhow::Result<bool> {
         catalogue: Catalogue::embedded(),
         settle: Duration::from_secs_f64(arguments.settle_s),
         max_spread: arguments.max_spread,
+        gateway: arguments.gateway,
+        tell_all: arguments.tell_all,
     };
     let report: Report = verify::verify(&wanted).await?;
     match arguments.format {

@@ -18,6 +18,10 @@ pub struct Progress {
     pub undeliverable: usize,
     /// Offers that drivers declined or left unanswered.
     pub refused_offers: usize,
+    /// Cancellations that came too late.
+    pub refused_cancels: usize,
+    /// Drivers who are not heard any more.
+    pub vanished: usize,
     /// Offers to a driver who had an order already: a violation, seen by the phone.
     pub double_offers: usize,
     /// Drivers on duty, and those of them with an order.
@@ -51,6 +55,8 @@ impl Progress {
             sum.cancelled += one.cancelled;
             sum.undeliverable += one.undeliverable;
             sum.refused_offers += one.refused_offers;
+            sum.refused_cancels += one.refused_cancels;
+            sum.vanished += one.vanished;
             sum.double_offers += one.double_offers;
             sum.drivers += one.drivers;
             sum.busy += one.busy;

@@ -7,6 +7,7 @@
 mod check;
 mod entry;
 mod history;
+mod money;
 mod report;
 mod schemas;
 
@@ -22,6 +23,7 @@ mod tests;
 pub use check::Check;
 pub use entry::{Content, DeadLetter, Entry, Record};
 pub use history::History;
+pub use money::{Books, Moved};
 pub use report::{Findings, Report, Spread};
 use schemas::Schemas;
 
@@ -37,6 +39,10 @@ pub struct Wanted {
     pub settle: Duration,
     /// Greatest difference between partitions in orders accepted, where that is to be checked.
     pub max_spread: Option<u64>,
+    /// Base URL of the mock gateway, where its ledger is to be compared.
+    pub gateway: Option<String>,
+    /// Whether the report's last line tells of cancellations and money as well.
+    pub tell_all: bool,
 }
 
 /// Reads and checks; again, while something does not hold and there is time left for it to settle.
@@ -59,7 +65,13 @@ async fn read_once(wanted: &Wanted) -> anyhow::Result<Report> {
         let geo = &catalogue.geo(name).context("--geos")?.name;
         read_geo(&broker, &mut schemas, catalogue, geo, &mut history).await?;
     }
-    Ok(history.report(wanted.max_spread))
+    if let Some(gateway) = &wanted.gateway {
+        history.add_ledger(money::ledger(gateway).await?);
+    }
+    Ok(Report {
+        tell_all: wanted.tell_all,
+        ..history.report(wanted.max_spread)
+    })
 }
 
 async fn read_geo(

@@ -6,9 +6,13 @@ pub struct World {
     /// Orders (a number, not a share) whose content is not valid: wrong total, no items, bad quantity, foreign geo in turn.
     #[arg(long, default_value_t = 0)]
     pub bad_orders: usize,
-    /// Messages (a number, not a share) on orders.requests that are no Avro at all.
+    /// Messages (a number, not a share) on orders.requests and driver.events in turn that are no Avro at all.
     #[arg(long, default_value_t = 0)]
     pub poison: usize,
+    /// Drivers (at least one, if above 0) whose phones fall silent for good: in turn with the meal in the bag and before
+    /// they have it.
+    #[arg(long, default_value_t = 0.0)]
+    pub vanishing: f64,
     /// Offers that drivers decline.
     #[arg(long, default_value_t = 0.0)]
     pub declines: f64,

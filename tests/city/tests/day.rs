@@ -238,3 +238,17 @@ fn a_delay_is_told_before_the_food_was_announced_to_be_ready() {
     }
     assert_eq!((told, later), (12, 12));
 }
+
+#[test]
+fn drivers_who_vanish_keep_silent_with_and_without_the_meal() {
+    let world = World {
+        vanishing: 1.0,
+        ..World::default()
+    };
+    let mut city = city(world, 5);
+    live(&mut city);
+    let progress = city.progress();
+    assert_eq!((progress.vanished, progress.delivered), (6, 0));
+    assert_eq!(progress.slack_at_pickup_s.len(), 3, "every second one has it");
+    assert_eq!(progress.drivers, 0, "nobody is heard any more");
+}

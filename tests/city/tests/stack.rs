@@ -83,6 +83,8 @@ async fn a_city_that_nobody_serves_loses_every_order_and_verification_says_so() 
         catalogue,
         settle: Duration::ZERO,
         max_spread: None,
+        gateway: None,
+        tell_all: false,
     };
     let report = verify(&wanted).await.unwrap();
     assert_eq!(

@@ -13,6 +13,9 @@ use super::{Options, platform};
 use crate::stack::state::State;
 use crate::workspace;
 
+/// Orders of a generated city, unless said otherwise.
+pub const ORDERS: usize = 60;
+
 /// How each geo travels, as a section of the assignment's settings.
 pub type Roads = BTreeMap<String, Table>;
 
@@ -75,7 +78,7 @@ pub fn live(
     options: &Options,
     state: &State,
     geos: &[String],
-    mut every_second: impl FnMut(u64) -> Result<()>,
+    mut every_second: impl FnMut(u64, &Value) -> Result<()>,
 ) -> Result<bool> {
     let mut command = Command::new(workspace::binary("city"));
     command.arg("run").args(stack(state)).args([
@@ -85,6 +88,7 @@ pub fn live(
         &options.speed.to_string(),
     ]);
     describe(options, &mut command);
+    command.args(options.world.city(options.orders.unwrap_or(ORDERS)));
     let mut city = command
         .stdout(Stdio::piped())
         .spawn()
@@ -94,7 +98,9 @@ pub fn live(
     for (second, line) in lines.enumerate() {
         let line: Value = serde_json::from_str(&line?).context("a line of the city")?;
         shown.show(&line);
-        if let Err(error) = platform::interrupted().and_then(|()| every_second(second as u64)) {
+        if let Err(error) =
+            platform::interrupted().and_then(|()| every_second(second as u64, &line))
+        {
             _ = city.kill();
             city.wait()?;
             return Err(error);
@@ -104,16 +110,33 @@ pub fn live(
     Ok(city.wait()?.success())
 }
 
+/// What the outsider looks at besides the topics.
+pub struct Observer<'a> {
+    /// Base URL of the gateway, whose ledger is compared.
+    pub gateway: &'a str,
+    /// Greatest difference between partitions in orders accepted, where it is known.
+    pub max_spread: Option<u64>,
+    /// Whether the last line tells of cancellations and money as well.
+    pub tell_all: bool,
+}
+
+/// Seconds for the last refunds and messages to arrive before a violation counts.
+const SETTLE_S: &str = "60";
+
 /// Has the outsider read everything back: its report, and whether all holds.
-pub fn verify(state: &State, geos: &[String], max_spread: Option<u64>) -> Result<(String, bool)> {
+pub fn verify(state: &State, geos: &[String], observer: &Observer) -> Result<(String, bool)> {
     eprintln!("demo: reading all topics back");
     let mut command = Command::new(workspace::binary("city"));
     command
         .arg("verify")
         .args(stack(state))
-        .args(["--geos", &geos.join(",")]);
-    if let Some(spread) = max_spread {
+        .args(["--geos", &geos.join(",")])
+        .args(["--gateway", observer.gateway, "--settle-s", SETTLE_S]);
+    if let Some(spread) = observer.max_spread {
         command.args(["--max-spread", &spread.to_string()]);
+    }
+    if observer.tell_all {
+        command.arg("--tell-all");
     }
     let output = command
         .stderr(Stdio::inherit())

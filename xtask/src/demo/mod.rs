@@ -6,6 +6,7 @@
 mod chaos;
 mod city;
 mod platform;
+mod world;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -19,6 +20,7 @@ use crate::workspace;
 
 use self::chaos::Chaos;
 use self::platform::Platform;
+use self::world::{Outage, World};
 
 /// What to show.
 #[derive(Args, Debug)]
@@ -38,6 +40,9 @@ pub struct Options {
     /// A Meal Delivery Routing instance to play instead of a generated city
     #[arg(long)]
     pub instance: Option<PathBuf>,
+    /// How much goes wrong
+    #[arg(long, value_enum, default_value_t = World::Calm)]
+    pub world: World,
     /// Kill processors now and then, without warning
     #[arg(long)]
     pub chaos: bool,
@@ -91,10 +96,19 @@ fn play(options: &Options, dir: &StackDir, state: &stack::state::State) -> Resul
     let roads = city::roads(options, &geos)?;
     let mut platform = Platform::start(options, dir, state, &geos, &roads)?;
     let mut chaos = options.chaos.then(|| Chaos::new(options.seed));
-    let lived = city::live(options, state, &geos, |second| match &mut chaos {
-        Some(chaos) => chaos.act(second, &mut platform),
-        None => platform.check_alive(),
+    let rough = options.world == World::Rough;
+    let mut outage = rough.then(|| Outage::amid(options.orders.unwrap_or(city::ORDERS)));
+    let lived = city::live(options, state, &geos, |second, line| {
+        match &mut chaos {
+            Some(chaos) => chaos.act(second, &mut platform)?,
+            None => platform.check_alive()?,
+        }
+        let outage = outage.as_mut();
+        outage.map_or(Ok(()), |outage| outage.act(second, line, &platform))
     })?;
+    if let Some(outage) = &outage {
+        outage.check()?;
+    }
     if let Some(chaos) = &chaos {
         eprintln!(
             "demo: {} processors killed and started again",
@@ -102,7 +116,12 @@ fn play(options: &Options, dir: &StackDir, state: &stack::state::State) -> Resul
         );
     }
     // Two reasons for more than one writer of a geo's orders: a kill, and a change of ownership. Without, it is one.
-    let (report, holds) = city::verify(state, &geos, (!options.chaos).then_some(1))?;
+    let observer = city::Observer {
+        gateway: platform.gateway_url(),
+        max_spread: (!options.chaos).then_some(1),
+        tell_all: rough,
+    };
+    let (report, holds) = city::verify(state, &geos, &observer)?;
     if options.keep {
         platform.leave();
         print_how_to_look(state, &geos, dir);

@@ -31,6 +31,8 @@ pub struct Platform {
     dir: StackDir,
     config: PathBuf,
     gateway: Running,
+    gateway_port: u16,
+    gateway_url: String,
     processors: BTreeMap<&'static str, (u16, Running)>,
 }
 
@@ -46,7 +48,7 @@ impl Platform {
         let ctl = |arguments: &[&str]| swiftctl(state, arguments);
         ctl(&["schemas", "register"])?;
         ctl(&["topics", "apply", "--geos", &geos.join(",")])?;
-        let (gateway, gateway_url) = start_gateway(dir, options.seed)?;
+        let (gateway, gateway_port, gateway_url) = start_gateway(dir, options.seed)?;
         let config = dir.root().join("demo.toml");
         let settings = settings(options, state, geos, roads, &gateway_url)?;
         fs::write(&config, toml::to_string_pretty(&settings)?).context("write demo.toml")?;
@@ -54,8 +56,11 @@ impl Platform {
             dir: dir.clone(),
             config,
             gateway,
+            gateway_port,
+            gateway_url,
             processors: BTreeMap::new(),
         };
+        platform.set_gateway(&options.world.gateway())?;
         for name in PROCESSORS {
             platform.start_processor(name, free_port()?)?;
         }
@@ -64,6 +69,18 @@ impl Platform {
         }
         eprintln!("demo: processors ready");
         Ok(platform)
+    }
+
+    pub fn gateway_url(&self) -> &str {
+        &self.gateway_url
+    }
+
+    /// Has the gateway behave like this from now on; what is left out is as by default.
+    pub fn set_gateway(&self, behaviour: &serde_json::Value) -> Result<()> {
+        let body = behaviour.to_string();
+        let status = http::request(self.gateway_port, "PUT", "/admin/behaviour", &body)?;
+        anyhow::ensure!(status == 200, "the gateway answers {status} to {body}");
+        Ok(())
     }
 
     fn start_processor(&mut self, name: &'static str, port: u16) -> Result<()> {
@@ -136,7 +153,7 @@ impl Platform {
     }
 }
 
-fn start_gateway(dir: &StackDir, seed: u64) -> Result<(Running, String)> {
+fn start_gateway(dir: &StackDir, seed: u64) -> Result<(Running, u16, String)> {
     let port = free_port()?;
     let mut command = Command::new(workspace::binary("gateway"));
     command.args(["--port", &port.to_string(), "--seed", &seed.to_string()]);
@@ -147,7 +164,7 @@ fn start_gateway(dir: &StackDir, seed: u64) -> Result<(Running, String)> {
     }) {
         bail!("the gateway does not answer:\n{}", running.tail(20));
     }
-    Ok((running, url))
+    Ok((running, port, url))
 }
 
 /// The repository's own settings, with the demo's endpoints, geos, roads and speed.
@@ -204,6 +221,14 @@ fn settings(
         "offer_timeout_s".to_owned(),
         Value::Float(ANSWER_S * options.speed),
     );
+    for (section, field, value) in options.world.settings() {
+        let mut table = &mut settings;
+        for name in section.split('.') {
+            let inner = table.get_mut(name).and_then(Value::as_table_mut);
+            table = inner.with_context(|| format!("deploy/swift-eats.toml: no [{section}]"))?;
+        }
+        table.insert(field.to_owned(), value);
+    }
     Ok(settings)
 }
 

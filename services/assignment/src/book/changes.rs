@@ -40,6 +40,7 @@ pub struct PhaseRow {
     pub version: RowVersion,
     pub phase: &'static str,
     pub at: At,
+    pub reported: bool,
 }
 
 /// A driver; `driver.row_version` is what the row has now, 0 when there is none.
@@ -123,6 +124,7 @@ impl Book {
             version,
             phase: phase_name(assignment.phase),
             at: assignment.phase_at,
+            reported: assignment.reported,
         })
     }
 

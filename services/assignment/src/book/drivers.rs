@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use contracts::driver::{DriverOffline, DriverOnline};
-use contracts::driver_assignment::ReleaseReason;
+use contracts::driver_assignment::{MissingReason, ReleaseReason};
 use contracts::streams::DriverEvent;
 use contracts::value;
 use dispatch::{Applied, At, DriverId, Input, OrderId, Phase, Point};
@@ -91,7 +91,7 @@ impl Book {
         Verdict::Done
     }
 
-    /// Before the pickup somebody else takes the order over; after it he is the one who has it.
+    /// Before the pickup somebody else takes the order over; after it he is the one who has it, and has to be found.
     fn offline(
         &mut self,
         event: &DriverOffline,
@@ -105,6 +105,9 @@ impl Book {
         let Some(driver) = self.drivers.get_mut(&driver_id) else {
             return Verdict::Skip("unknown_driver");
         };
+        let active = driver.active_order;
+        let carried = active.and_then(|order| self.scheduler.assignment_of(order));
+        let known = carried.is_some_and(|assignment| assignment.reported);
         if self.scheduler.apply(Input::DriverOffline {
             driver_id: driver_id.clone(),
             at,
@@ -113,7 +116,6 @@ impl Book {
             return Verdict::Skip("overtaken");
         }
         (driver.on_duty, driver.duty_at, driver.shift_end) = (false, at, None);
-        let active = driver.active_order;
         self.touched.drivers.insert(driver_id.clone());
         let phase = active.and_then(|order| Some(self.scheduler.assignment_of(order)?.phase));
         match (active, phase) {
@@ -126,10 +128,9 @@ impl Book {
                     now,
                 );
             }
-            (Some(order_id), Some(_)) => {
-                metrics::counter!("assignment_drivers_offline_with_meal_total", "geo" => self.geo.to_string())
-                    .increment(1);
-                tracing::warn!(%order_id, driver = %driver_id, "a driver went off duty with a meal in the bag");
+            (Some(order_id), Some(_)) if !known => {
+                let since = (MissingReason::WentOffline, at);
+                self.miss(order_id, since, Some(event.event_id), now);
             }
             _ => {}
         }
@@ -267,6 +268,40 @@ impl Book {
             "decided on what the scheduler holds"
         );
         self.put_down(order_id, at, "released", Some(released), now);
+    }
+
+    /// The driver is gone with a meal: since when, and how it is known.
+    pub(super) fn miss(
+        &mut self,
+        order_id: OrderId,
+        (reason, since): (MissingReason, At),
+        cause: Option<Uuid>,
+        now: DateTime<Utc>,
+    ) {
+        let Some(order) = self.orders.get(&order_id) else {
+            return;
+        };
+        let order_version = order.order_version;
+        let Some(open) = order.open() else { return };
+        let Some(held) = &open.held else { return };
+        let about = About {
+            geo: &self.geo,
+            order_id: order_id.0,
+            order_version,
+            attempt: held.attempt,
+            now,
+        };
+        let driver = held.driver_id.as_str();
+        tracing::warn!(%order_id, driver, reason = reason.symbol(), "a driver is gone with a meal");
+        metrics::counter!("assignment_drivers_missing_total", "geo" => self.geo.to_string())
+            .increment(1);
+        let record = about.missing(driver, reason, units::instant(since), cause);
+        self.facts.push(Fact {
+            partition: open.partition,
+            traceparent: open.traceparent.clone(),
+            record: record.into(),
+        });
+        self.touched.phases.insert(order_id);
     }
 
     /// A position, in memory only; whether it is the newest.

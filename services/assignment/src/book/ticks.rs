@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
-use contracts::driver_assignment::ReleaseReason;
+use contracts::driver_assignment::MissingReason;
 use dispatch::{At, Input, OrderId, Tick};
 
 use super::{Book, Commitment};
-use crate::facts::{About, Fact};
+use crate::facts::{About, Fact, release_reason};
 use crate::order::Held;
 use crate::units;
 
@@ -19,6 +19,8 @@ pub struct Ticked {
     pub pending_before: usize,
     /// Drivers who could have been asked.
     pub candidates: usize,
+    /// Since when positions have been followed.
+    pub listening_since: At,
     /// Decisions that the tables refused, because the driver holds an order of another geo.
     pub refused: BTreeSet<OrderId>,
 }
@@ -34,8 +36,12 @@ impl Book {
         let before = self.scheduler.gauges();
         let tick = self.scheduler.tick(units::at(now));
         for release in &tick.releases {
-            let released = Some((ReleaseReason::OfferExpired, None));
+            let released = Some((release_reason(release.reason), None));
             self.put_down(release.order_id, tick.at, "released", released, now);
+        }
+        for missing in &tick.missing {
+            let since = (MissingReason::Silent, missing.silent_since);
+            self.miss(missing.order_id, since, None, now);
         }
         for failure in &tick.failures {
             let order_id = failure.order_id;
@@ -58,6 +64,8 @@ impl Book {
                     record,
                 });
             }
+            // One that was abandoned is still in its driver's hands.
+            self.put_down(order_id, tick.at, "released", None, now);
             self.close(order_id, row_version, order_version, None);
         }
         for decision in &tick.decisions {
@@ -81,6 +89,7 @@ impl Book {
                 tick,
                 pending_before,
                 candidates,
+                listening_since: self.scheduler.listening_since(),
                 refused: BTreeSet::new(),
             });
         }

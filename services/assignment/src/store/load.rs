@@ -59,7 +59,7 @@ pub async fn load(
             p.partition, p.traceparent, p.request_version, p.attempt, p.restaurant_id, p.restaurant_lat, p.restaurant_lon, \
             p.customer_lat, p.customer_lon, p.placed_at, p.requested_at, p.search_radius_m, p.cooled::text AS cooled, \
             a.attempt AS held_attempt, a.version AS held_version, a.driver_id, a.phase, a.phase_at, a.decided_at, \
-            a.arrives_at, a.trip_id, a.trip_position \
+            a.arrives_at, a.trip_id, a.trip_position, a.reported \
         FROM pending_assignments p LEFT JOIN assignments a ON a.geo = p.geo AND a.order_id = p.order_id AND a.active \
         WHERE p.geo = ANY($1) AND p.state = 'open'";
     for row in sqlx::query(statement)
@@ -211,6 +211,7 @@ fn assignment(row: &PgRow, request: Request) -> Result<Option<(Held, Assignment)
         arrives_at: instant("arrives_at")?,
         phase,
         phase_at: instant("phase_at")?,
+        reported: column(row, TABLE, "reported")?,
     };
     Ok(Some((held, assignment)))
 }

@@ -5,12 +5,14 @@ use std::collections::HashSet;
 use lifecycle::{Event, Outcome, State, apply};
 
 /// Every event by the name it has in the table.
-pub const EVENTS: [(&str, Event); 18] = [
+pub const EVENTS: [(&str, Event); 20] = [
     ("accepted", Event::Accepted),
     ("invalid", Event::Invalid),
     ("cancel", Event::CancelRequested),
     ("captured", Event::PaymentCaptured),
     ("declined", Event::PaymentDeclined),
+    ("expired", Event::PaymentExpired),
+    ("delayed", Event::PaymentDelayed),
     ("refunded", Event::PaymentRefunded),
     ("assigned1", Event::DriverAssigned { attempt: 1 }),
     ("assigned2", Event::DriverAssigned { attempt: 2 }),

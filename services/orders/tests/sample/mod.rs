@@ -171,6 +171,7 @@ impl Bench {
             search_radius_m: 8_000,
             payment_expires: Duration::from_secs(900),
             early_max_age: Duration::from_secs(900),
+            stuck_after: Duration::from_secs(1_800),
         };
         let dealer = RoundRobin::new([(geo(), PARTITIONS)]);
         Self {

@@ -12,7 +12,7 @@ use uuid::Uuid;
 pub(super) enum Due {
     Place(usize),
     Cancel(usize),
-    Poison,
+    Poison(usize),
     DelayTold(Uuid),
     FoodReady(Uuid),
     GoOnline(usize),

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::agenda::Due;
 use super::{City, OrderState, random_id};
 use crate::clock::instant;
-use crate::emission::{Content, Trace};
+use crate::emission::{Content, Poisoned, Trace};
 use crate::plan::Plan;
 use crate::world::World;
 
@@ -83,7 +83,8 @@ impl City {
         let last = self.plan.last_placed_s();
         for number in 1..=self.world.poison {
             let at = last * number as f64 / (self.world.poison + 1) as f64;
-            self.agenda.add(self.clock.at(Seconds(at)), Due::Poison);
+            self.agenda
+                .add(self.clock.at(Seconds(at)), Due::Poison(number));
         }
     }
 
@@ -172,7 +173,7 @@ impl City {
         self.emit(fate.trace, Content::Checkout(request.into()));
     }
 
-    pub(super) fn poison(&mut self) {
+    pub(super) fn poison(&mut self, number: usize) {
         let (trace, bytes) = (
             Trace {
                 id: self.ids.random::<u128>() | 1,
@@ -182,6 +183,7 @@ impl City {
         );
         // Never the envelope's zero byte: these are meant to be unreadable.
         let bytes = bytes.map(|byte| byte | 1).to_vec();
-        self.emit(trace, Content::Poison(bytes));
+        let on = [Poisoned::Checkout, Poisoned::Driver][(number + 1) % 2];
+        self.emit(trace, Content::Poison(on, bytes));
     }
 }

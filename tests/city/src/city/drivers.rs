@@ -9,6 +9,7 @@ use contracts::driver::{
 };
 use contracts::driver_assignment::{AssignmentReleased, DriverAssigned};
 use dispatch::{At, Seconds};
+use rand::seq::index;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use uuid::Uuid;
@@ -16,12 +17,19 @@ use uuid::Uuid;
 use super::agenda::Due;
 use super::{City, PING_S, PING_WALL_S};
 use crate::clock::{Clock, instant};
-use crate::driver::{Drive, Driver, Job, Leg};
+use crate::driver::{Doom, Drive, Driver, Job, Leg};
 use crate::emission::{Content, Trace};
 use crate::plan::Plan;
+use crate::world::World;
 
 /// The drivers of a plan, at home. `run` makes their ids this run's own.
-pub(super) fn roster(plan: &Plan, clock: &Clock, seed: u64, run: &str) -> Vec<Driver> {
+pub(super) fn roster(
+    plan: &Plan,
+    world: &World,
+    clock: &Clock,
+    seed: u64,
+    run: &str,
+) -> Vec<Driver> {
     let driver = |(place, courier): (usize, &crate::plan::Courier)| Driver {
         id: format!("{}-{run}-{}", plan.geo, courier.name),
         place: courier.start.clone(),
@@ -31,9 +39,19 @@ pub(super) fn roster(plan: &Plan, clock: &Clock, seed: u64, run: &str) -> Vec<Dr
         job: None,
         next: None,
         turn: 0,
+        doom: None,
+        gone: false,
         rng: ChaCha8Rng::seed_from_u64(seed.wrapping_add(place as u64).rotate_left(31)),
     };
-    plan.couriers.iter().enumerate().map(driver).collect()
+    let mut drivers: Vec<Driver> = plan.couriers.iter().enumerate().map(driver).collect();
+    let doomed = (world.vanishing * drivers.len() as f64).ceil() as usize;
+    let mut rng = ChaCha8Rng::seed_from_u64(seed.rotate_left(43));
+    let dooms = [Doom::WithTheMeal, Doom::OnTheWay].into_iter().cycle();
+    let places = index::sample(&mut rng, drivers.len(), doomed.min(drivers.len()));
+    for (doom, place) in dooms.zip(places) {
+        drivers[place].doom = Some(doom);
+    }
+    drivers
 }
 
 impl City {
@@ -44,6 +62,14 @@ impl City {
             self.agenda
                 .add(self.clock.at(Seconds(courier.off_s)), Due::ShiftEnd(driver));
         }
+    }
+
+    /// His phone says nothing any more, and nobody hears of him or of what he carries.
+    fn vanish(&mut self, driver: usize) {
+        let driver = &mut self.drivers[driver];
+        (driver.gone, driver.on_duty, driver.job, driver.next) = (true, false, None, None);
+        driver.turn += 1;
+        self.progress.vanished += 1;
     }
 
     pub(super) fn go_online(&mut self, driver: usize, now: At) {
@@ -108,6 +134,7 @@ impl City {
             return;
         };
         match &self.drivers[driver].job {
+            _ if self.drivers[driver].gone => {}
             Some(job) if job.order_id == offer.order_id => {}
             Some(_) => self.drivers[driver].next = Some((offer, trace)),
             None => self.consider(driver, offer, trace, now),
@@ -187,6 +214,9 @@ impl City {
         );
         self.agenda
             .add(arrive, Due::Arrive(driver, self.drivers[driver].turn));
+        if self.drivers[driver].doom == Some(Doom::OnTheWay) {
+            self.vanish(driver);
+        }
     }
 
     pub(super) fn arrive(&mut self, driver: usize, now: At) {
@@ -283,6 +313,9 @@ impl City {
         let drop_at = arrive.plus(self.wall(self.plan.dropoff_service_s / 2.0));
         self.agenda
             .add(drop_at, Due::Drop(driver, self.drivers[driver].turn));
+        if self.drivers[driver].doom == Some(Doom::WithTheMeal) {
+            self.vanish(driver);
+        }
     }
 
     pub(super) fn drop_off(&mut self, driver: usize, now: At) {

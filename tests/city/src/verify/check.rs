@@ -26,6 +26,10 @@ pub enum Check {
     OneOrderPerDriver,
     /// A confirmed order was charged once, and none twice.
     ChargedOnce,
+    /// Every payment that was asked for was captured or declined.
+    PaymentAnswered,
+    /// What payments says was captured and refunded for an order is what the gateway's ledger says, where it is known.
+    Ledger,
     /// What was charged and not delivered was given back, once; what was delivered was not.
     Refunded,
     /// The registry knows the schema, the schema reads the payload, and the catalogue has the record on that topic.
@@ -43,7 +47,7 @@ pub enum Check {
 }
 
 impl Check {
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::Ended,
         Self::EndedOnce,
         Self::Placed,
@@ -54,6 +58,8 @@ impl Check {
         Self::OnePartition,
         Self::OneOrderPerDriver,
         Self::ChargedOnce,
+        Self::PaymentAnswered,
+        Self::Ledger,
         Self::Refunded,
         Self::Contract,
         Self::Headers,
@@ -76,6 +82,8 @@ impl Check {
             Self::OnePartition => "one partition number per order",
             Self::OneOrderPerDriver => "no driver with two orders at once",
             Self::ChargedOnce => "every confirmed order charged once",
+            Self::PaymentAnswered => "every payment captured or declined",
+            Self::Ledger => "money as in the gateway's ledger",
             Self::Refunded => "refunds where due, and only there",
             Self::Contract => "every payload under a known contract",
             Self::Headers => "headers present and true",

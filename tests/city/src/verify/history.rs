@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::check::Check;
 use super::entry::{Content, DeadLetter, Entry, Record};
+use super::money::Books;
 use super::report::{Findings, Report, Spread};
 
 /// What has been read so far.
@@ -21,6 +22,10 @@ pub struct History {
     orders: HashMap<Uuid, Order>,
     versions: HashMap<(Topic, Uuid), i32>,
     notifications: HashSet<String>,
+    /// What payments says, and what the gateway does.
+    books: Books,
+    ledger: Option<Books>,
+    messages: BTreeMap<String, u64>,
     shifts: HashMap<String, Vec<Holding>>,
     unreadable: Vec<(Topic, i32, i64)>,
     dead_letters: HashMap<(Topic, DeadLetter), u64>,
@@ -83,6 +88,9 @@ impl History {
             orders: HashMap::new(),
             versions: HashMap::new(),
             notifications: HashSet::new(),
+            books: Books::default(),
+            ledger: None,
+            messages: BTreeMap::new(),
             shifts: HashMap::new(),
             unreadable: Vec::new(),
             dead_letters: HashMap::new(),
@@ -122,6 +130,10 @@ impl History {
                 format!("{notification} at {}", entry.place())
             });
         }
+        if entry.topic.family == "notifications" {
+            *self.messages.entry(record.name().to_owned()).or_default() += 1;
+        }
+        self.books.note(record);
         if let Some(order) = record.order_id {
             self.add_to_order(order, entry, record);
         }
@@ -140,6 +152,11 @@ impl History {
             .or_default() += 1;
     }
 
+    /// Takes note of the gateway's ledger.
+    pub fn add_ledger(&mut self, ledger: Books) {
+        self.ledger = Some(ledger);
+    }
+
     /// Judges the whole.
     pub fn report(mut self, max_spread: Option<u64>) -> Report {
         let mut report = Report::default();
@@ -151,6 +168,10 @@ impl History {
         }
         self.judge_drivers();
         self.judge_unreadable();
+        report.money_difference = self.judge_ledger();
+        report.ledger = self.ledger.as_ref().map(Books::totals);
+        report.money = self.books.totals();
+        report.messages = std::mem::take(&mut self.messages);
         report.spread = self.judge_spread(max_spread);
         report.records = self.records;
         report.dead_letters = self.dead_letters.values().sum();
@@ -359,9 +380,29 @@ impl History {
         let kept = count("OrderDelivered") > 0;
         let ended = ENDS.iter().any(|end| count(end) > 0);
         let due = u32::from(ended && !kept && captured > 0);
+        let answers = captured + count("PaymentDeclined");
+        self.check(
+            Check::PaymentAnswered,
+            answers >= count("PaymentRequested"),
+            || format!("order {id}: {answers} answers"),
+        );
         self.check(Check::Refunded, refunded == due, || {
             format!("order {id}: refunded {refunded} times, due {due}")
         });
+    }
+
+    /// By how many minor units the books differ, if there are two.
+    fn judge_ledger(&mut self) -> Option<i64> {
+        let ledger = self.ledger.take()?;
+        let mut difference = 0;
+        for (order, said, done) in self.books.beside(&ledger) {
+            difference += said.difference(done);
+            self.check(Check::Ledger, said == done, || {
+                format!("order {order}: {said:?}, by the gateway {done:?}")
+            });
+        }
+        self.ledger = Some(ledger);
+        Some(difference)
     }
 
     fn judge_drivers(&mut self) {

@@ -6,6 +6,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::check::Check;
+use super::money::Moved;
 
 /// How many examples of a violation are kept.
 const EXAMPLES: usize = 5;
@@ -24,6 +25,15 @@ pub struct Report {
     /// Events, ends, steps or notifications that are there more than once.
     pub duplicated: u64,
     pub dead_letters: u64,
+    /// By currency: what payments said, and what the gateway's ledger says where it is known.
+    pub money: BTreeMap<String, Moved>,
+    pub ledger: Option<BTreeMap<String, Moved>>,
+    /// Of the two, in minor units: the sum over orders of what they differ by.
+    pub money_difference: Option<i64>,
+    /// Notifications by record: sent, dropped.
+    pub messages: BTreeMap<String, u64>,
+    /// Whether the last line is to tell of cancellations and money as well.
+    pub tell_all: bool,
     /// By family and kind of topic.
     pub records: BTreeMap<String, u64>,
     pub spread: Vec<Spread>,
@@ -114,11 +124,8 @@ impl fmt::Display for Report {
             )?;
         }
         writeln!(f, "dead letters {:>25}", self.dead_letters)?;
-        writeln!(
-            f,
-            "payment failed {}, cancelled {}",
-            self.payment_failed, self.cancelled
-        )?;
+        self.tell_orders(f)?;
+        self.tell_money(f)?;
         for Findings {
             check,
             looked,
@@ -140,19 +147,79 @@ impl fmt::Display for Report {
                 writeln!(f, "    {example}")?;
             }
         }
+        self.tell_verdict(f)
+    }
+}
+
+impl Report {
+    fn tell_orders(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (end, orders) in [
+            ("delivered", self.delivered),
+            ("rejected", self.rejected),
+            ("payment failed", self.payment_failed),
+            ("cancelled", self.cancelled),
+            ("undeliverable", self.undeliverable),
+        ] {
+            writeln!(f, "orders {end:<21} {orders:>9}")?;
+        }
+        for (record, count) in &self.messages {
+            writeln!(f, "{record:<28} {count:>9}")?;
+        }
+        Ok(())
+    }
+
+    fn tell_money(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ledger = self.ledger.clone().unwrap_or_default();
+        for (currency, said) in &self.money {
+            let mut line = |what: &str, said: i64, done: Option<i64>| {
+                let done = done.map_or("-".to_owned(), |minor| minor.to_string());
+                writeln!(
+                    f,
+                    "{what:<28} {said:>9} {currency} minor units, by the gateway's ledger {done}"
+                )
+            };
+            let done = ledger.get(currency);
+            line(
+                "money captured",
+                said.captured_minor,
+                done.map(|done| done.captured_minor),
+            )?;
+            line(
+                "money refunded",
+                said.refunded_minor,
+                done.map(|done| done.refunded_minor),
+            )?;
+        }
+        Ok(())
+    }
+
+    /// The last line. An order whose payment was declined counts as rejected there, so that the ends add up.
+    fn tell_verdict(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             placed,
             delivered,
-            rejected,
+            cancelled,
             undeliverable,
             lost,
             duplicated,
             ..
         } = self;
+        if !self.tell_all {
+            let rejected = self.rejected;
+            return writeln!(
+                f,
+                "demo: placed {placed}, delivered {delivered}, rejected {rejected}, undeliverable {undeliverable}, \
+                 lost {lost}, duplicated {duplicated}"
+            );
+        }
+        let rejected = self.rejected + self.payment_failed;
+        let difference = self
+            .money_difference
+            .map_or("unknown".to_owned(), |minor| minor.to_string());
         writeln!(
             f,
-            "demo: placed {placed}, delivered {delivered}, rejected {rejected}, undeliverable {undeliverable}, \
-             lost {lost}, duplicated {duplicated}"
+            "demo: placed {placed}, delivered {delivered}, rejected {rejected}, cancelled {cancelled}, \
+             undeliverable {undeliverable}, lost {lost}, duplicated {duplicated}, money difference {difference}"
         )
     }
 }

@@ -132,8 +132,18 @@ fn record(writer: &Writer, value: &Value, key: &str) -> Content {
         order_id: uuid(value, "order_id"),
         order_version,
         driver_id: text(value, "driver_id"),
+        amount: amount(value),
         notification: notification(value),
     })
+}
+
+/// Minor units and currency.
+fn amount(value: &Value) -> Option<(i64, String)> {
+    let amount = field(value, "amount")?;
+    match field(amount, "amount_minor")? {
+        Value::Long(minor) => Some((*minor, text(amount, "currency")?)),
+        _ => None,
+    }
 }
 
 fn notification(value: &Value) -> Option<String> {

@@ -34,6 +34,7 @@ fn entry(family: &str, kind: &str, name: &str, order: u128, at: i64) -> Entry {
         order_id: Some(order_id),
         order_version: Some(i32::try_from(at).unwrap()),
         driver_id: (family == "driver_assignment").then(|| "anna".to_owned()),
+        amount: (family == "payments").then(|| (2_500, "EUR".to_owned())),
         notification: (family == "notifications").then(|| format!("{order}/{at}")),
     };
     Entry {
@@ -128,7 +129,7 @@ fn a_good_history_holds_and_every_check_looked() {
     let report = judge(&good());
     assert!(report.holds(), "{report}");
     for findings in &report.checks {
-        let unasked = [Check::Spread, Check::DeadLettered].contains(&findings.check);
+        let unasked = [Check::Spread, Check::DeadLettered, Check::Ledger].contains(&findings.check);
         assert_eq!(findings.looked == 0, unasked, "{findings:?}");
     }
     let last = "demo: placed 2, delivered 2, rejected 0, undeliverable 0, lost 0, duplicated 0";
@@ -255,7 +256,8 @@ fn an_order_charged_twice_or_never_is_found() {
         again(entries, "PaymentCaptured");
     });
     finds(Check::ChargedOnce, |entries| {
-        entries.retain(|e| e.event_type.as_deref() != Some("PaymentCaptured"))
+        let captured = find(entries, "PaymentCaptured");
+        *captured = entry("payments", "events", "PaymentDeclined", 1, 3);
     });
 }
 
@@ -369,4 +371,39 @@ fn a_spread_wider_than_allowed_is_found_where_asked_for() {
         ..
     } = narrow.spread[0].clone();
     assert_eq!((partitions, accepted, least, most), (12, 2, 0, 2));
+}
+
+#[test]
+fn a_payment_that_nobody_answered_is_found() {
+    finds(Check::PaymentAnswered, |entries| {
+        entries.push(entry("orders", "requests", "OrderPlaced", 3, 200));
+        entries.push(entry("payments", "requests", "PaymentRequested", 3, 201));
+        entries.push(entry("orders", "events", "OrderCancelled", 3, 202));
+    });
+}
+
+#[test]
+fn money_that_the_gateway_tells_otherwise_is_found_to_the_cent() {
+    let told = |cents: i64| {
+        let mut history = History::new(&Catalogue::embedded());
+        good().iter().for_each(|entry| history.add(entry));
+        let mut ledger = Books::default();
+        for order in [1, 2] {
+            ledger.captured(&Uuid::from_u128(order).to_string(), "EUR", 2_500);
+        }
+        ledger.captured(&Uuid::from_u128(1).to_string(), "EUR", cents);
+        // What the other order has too little does not make up for it.
+        ledger.captured(&Uuid::from_u128(2).to_string(), "EUR", -cents);
+        history.add_ledger(ledger);
+        history.report(None)
+    };
+    assert_eq!((told(0).money_difference, told(0).holds()), (Some(0), true));
+    let report = told(1);
+    assert_eq!(report.money_difference, Some(2));
+    assert_eq!(violated(&report), [Check::Ledger]);
+    let said = Report {
+        tell_all: true,
+        ..report
+    };
+    assert!(said.to_string().ends_with("money difference 2\n"), "{said}");
 }

@@ -49,7 +49,7 @@ impl Services {
                 self.cancel(event.order_id, now)
             }
             Content::Driver(event) => self.driver(event, now),
-            Content::Location(_) | Content::Kitchen(_) | Content::Poison(_) => Vec::new(),
+            Content::Location(_) | Content::Kitchen(_) | Content::Poison(..) => Vec::new(),
         }
     }
 
