@@ -6,6 +6,11 @@ use crate::ids::{DriverId, OrderId, TripId};
 use crate::policy::PolicyId;
 use crate::time::At;
 
+impl TripSlot {
+    /// How many orders a trip carries at most.
+    pub const MOST: usize = 3;
+}
+
 /// An order is committed to a driver; what DriverAssigned says.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Decision {
