@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::plan::{Errand, Problem, Route, Stop, Vehicle, Weights};
+use super::plan::{Errand, Problem, Route, Stop, Vehicle, Ways, Weights};
 use super::{Policy, PolicyId};
 use crate::board::Board;
 use crate::fleet::pickup_at;
@@ -47,9 +47,9 @@ pub struct PlanConfig {
     /// What a second of the way to a restaurant counts. Default 0.01. Too high: near drivers are used up
     /// while far ones stand idle.
     pub way_weight: f64,
-    /// How many drivers are considered for each order. Default 40. Too low: worse plans; too high: cost.
+    /// How many drivers are considered for each order. Default 30. Too low: worse plans; too high: cost.
     pub candidates: usize,
-    /// How many routes one tick may evaluate. Default 20000, some ten milliseconds. Too low: worse plans
+    /// How many routes one tick may evaluate. Default 60000, some ten milliseconds. Too low: worse plans
     /// under pressure.
     pub effort: usize,
 }
@@ -63,8 +63,8 @@ impl Default for PlanConfig {
             tail_weight: 0.01,
             driver_wait_weight: 0.1,
             way_weight: 0.01,
-            candidates: 40,
-            effort: 20_000,
+            candidates: 30,
+            effort: 60_000,
         }
     }
 }
@@ -95,6 +95,8 @@ impl Default for BundleConfig {
     }
 }
 
+/// Half way round the earth: nobody is further.
+const EVERYWHERE_M: f64 = 2.1e7;
 /// What it costs to leave a known order out of the plan: more than any wait.
 const UNSERVED_S: f64 = 60_000.0;
 /// The same for an expected one, before its weight.
@@ -185,6 +187,7 @@ impl Lookahead {
         }
         let idle = vehicles.iter().map(|vehicle| vehicle.idle).collect();
         let config = &board.rules.config;
+        let ways = Ways::between(&vehicles, &errands, board.rules.travel.as_ref(), board.now);
         let problem = Problem {
             errands,
             vehicles,
@@ -203,8 +206,7 @@ impl Lookahead {
             effort: self.plan.effort,
             half_pickup: config.pickup_service_s / 2.0,
             dropoff: config.dropoff_service_s,
-            travel: board.rules.travel.as_ref(),
-            now: board.now,
+            ways,
         };
         let routes = problem.solve();
         let trips = trips(&problem, &routes, &orders, board.now);
@@ -219,18 +221,17 @@ impl Lookahead {
     fn errands(&self, board: &Board<'_>, drivers: &[DriverId]) -> (Vec<OrderId>, Vec<Errand>) {
         let now = board.now;
         let number: BTreeMap<&DriverId, u32> = drivers.iter().zip(0..).collect();
-        let mut restaurants: BTreeMap<RestaurantId, u32> = BTreeMap::new();
-        let mut number_of = |id: &RestaurantId| {
-            let next = restaurants.len() as u32;
-            *restaurants.entry(id.clone()).or_insert(next)
-        };
-        let errand_of = |request: &Request, restaurant| {
+        // By place too: a trip begins at one door.
+        let mut restaurants: BTreeMap<(RestaurantId, [u64; 3]), u32> = BTreeMap::new();
+        let mut errand_of = |request: &Request| {
             let (pickup, dropoff) = (
                 board.rules.travel.place(request.restaurant),
                 board.rules.travel.place(request.customer),
             );
+            let door = (request.restaurant_id.clone(), pickup.0.map(f64::to_bits));
+            let next = restaurants.len() as u32;
             Errand {
-                restaurant,
+                restaurant: *restaurants.entry(door).or_insert(next),
                 pickup,
                 dropoff,
                 ready: request.ready_at.since(now).0,
@@ -238,7 +239,11 @@ impl Lookahead {
                 drive: board.rules.eta(pickup, dropoff, now).0,
                 weight: 1.0,
                 expected: false,
-                radius: request.search_radius_m,
+                radius: if request.search_radius_m < EVERYWHERE_M {
+                    request.search_radius_m
+                } else {
+                    f64::INFINITY
+                },
                 barred: Vec::new(),
             }
         };
@@ -253,13 +258,13 @@ impl Lookahead {
             orders.push(request.order_id);
             errands.push(Errand {
                 barred: barred.collect(),
-                ..errand_of(request, number_of(&request.restaurant_id))
+                ..errand_of(request)
             });
         }
         let age = |request: &Request| now.since(request.placed_at).0;
         for request in board.open_requests() {
             if age(request) >= 0.0 && age(request) < self.plan.expect_s {
-                let again = errand_of(request, number_of(&request.restaurant_id));
+                let again = errand_of(request);
                 errands.push(Errand {
                     ready: again.ready + self.plan.expect_s,
                     known: self.plan.expect_s - age(request),

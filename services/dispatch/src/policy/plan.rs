@@ -11,12 +11,10 @@
 mod matching;
 mod route;
 mod search;
+mod ways;
 
 pub(super) use route::{Errand, Route, Stop, Vehicle, Weights};
-
-use crate::point::Place;
-use crate::time::{At, Seconds};
-use crate::travel::TravelTime;
+pub(super) use ways::Ways;
 
 /// What is to be planned, and by what measure.
 pub(super) struct Problem<'a> {
@@ -33,17 +31,10 @@ pub(super) struct Problem<'a> {
     pub effort: usize,
     pub half_pickup: f64,
     pub dropoff: f64,
-    pub travel: &'a dyn TravelTime,
-    pub now: At,
+    pub ways: Ways<'a>,
 }
 
 impl Problem<'_> {
-    /// Seconds on the road, at the pace of now.
-    fn drive(&self, from: Place, to: Place) -> f64 {
-        let Seconds(seconds) = self.travel.eta(from, to, self.now);
-        seconds
-    }
-
     /// The best routes found, by vehicle.
     pub fn solve(&self) -> Vec<Route> {
         let candidates = matching::candidates(self);

@@ -21,7 +21,9 @@ pub(super) fn candidates(problem: &Problem<'_>) -> Vec<Vec<(usize, f64)>> {
         .map(|(index, errand)| {
             nearest.clear();
             for (vehicle, driver) in problem.vehicles.iter().enumerate() {
-                let way = problem.drive(driver.place, errand.pickup);
+                let way = problem
+                    .ways
+                    .to_restaurant(problem.ways.start(vehicle), errand.restaurant);
                 let counter = driver.free.max(errand.known) + way + problem.half_pickup;
                 if counter <= driver.until {
                     nearest.push(((counter - errand.ready).max(0.0), way, vehicle));

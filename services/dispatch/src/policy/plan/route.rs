@@ -6,6 +6,7 @@
 //! itself; the square keeps the tail short. The way counts next to nothing: sending a driver from afar is
 //! no loss while the nearer one stays for what comes next.
 
+use super::ways::Origin;
 use crate::point::Place;
 
 /// An order to be fetched and brought, or one that is expected.
@@ -23,7 +24,7 @@ pub(in crate::policy) struct Errand {
     /// What its waiting counts: 1 for an order, less for one that is only expected.
     pub weight: f64,
     pub expected: bool,
-    /// Metres; a driver further from the restaurant is not sent.
+    /// Metres; a driver further from the restaurant is not sent. Infinite where nobody can be further.
     pub radius: f64,
     /// Vehicles that must not be sent, ascending.
     pub barred: Vec<u32>,
@@ -165,13 +166,13 @@ impl super::Problem<'_> {
     ) -> bool {
         let weights = &self.weights;
         let driver = &self.vehicles[vehicle];
-        let (mut at, mut place, mut idle) = (driver.free, driver.place, driver.idle);
+        let (mut at, mut origin, mut idle) = (driver.free, self.ways.start(vehicle), driver.idle);
         for stop in stops {
             let lead = &self.errands[stop.first()];
-            if !self.may_fetch(vehicle, place, stop) {
+            if !self.may_fetch(vehicle, origin, stop) {
                 return false;
             }
-            let way = self.drive(place, lead.pickup);
+            let way = self.ways.to_restaurant(origin, lead.restaurant);
             let counter = at.max(lead.known) + way + self.half_pickup;
             let ready = stop.errands().fold(f64::MIN, |ready, errand| {
                 ready.max(self.errands[errand].ready)
@@ -184,18 +185,18 @@ impl super::Problem<'_> {
             let mut cost = lead.weight * weights.wait * waited + weights.way * way;
             idle = false;
             at = pickup + self.half_pickup;
-            place = lead.pickup;
-            for errand in stop.errands().map(|errand| &self.errands[errand]) {
+            let mut before: Option<&Errand> = None;
+            for number in stop.errands() {
+                let errand = &self.errands[number];
                 cost += weights.food(errand, pickup - errand.ready);
-                let alone = place == lead.pickup;
-                at += if alone {
-                    errand.drive
-                } else {
-                    self.drive(place, errand.dropoff)
+                at += match before {
+                    None => errand.drive,
+                    Some(before) => self.ways.drive(before.dropoff, errand.dropoff),
                 };
                 cost += weights.detour * (at - pickup - self.half_pickup - errand.drive);
                 at += self.dropoff;
-                place = errand.dropoff;
+                before = Some(errand);
+                origin = self.ways.customer(number);
             }
             if !hear(stop, pickup, cost) {
                 return false;
@@ -204,12 +205,12 @@ impl super::Problem<'_> {
         true
     }
 
-    fn may_fetch(&self, vehicle: usize, from: Place, stop: &Stop) -> bool {
+    fn may_fetch(&self, vehicle: usize, from: Origin, stop: &Stop) -> bool {
         stop.errands().all(|errand| {
             let errand = &self.errands[errand];
             (errand.barred.is_empty() || !errand.barred.contains(&(vehicle as u32)))
                 && (errand.radius.is_infinite()
-                    || self.travel.distance_m(from, errand.pickup) <= errand.radius)
+                    || self.ways.metres(from, errand.restaurant) <= errand.radius)
         })
     }
 }

@@ -137,7 +137,9 @@ impl Search<'_> {
     fn lower_bound(&self, errand: usize, vehicle: usize) -> f64 {
         let (problem, errand) = (self.problem, &self.problem.errands[errand]);
         let driver = &problem.vehicles[vehicle];
-        let way = problem.drive(driver.place, errand.pickup);
+        let way = problem
+            .ways
+            .to_restaurant(problem.ways.start(vehicle), errand.restaurant);
         let counter = driver.free.max(errand.known) + way + problem.half_pickup;
         problem
             .weights
