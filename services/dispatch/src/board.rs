@@ -136,13 +136,15 @@ impl<'a> Board<'a> {
             .iter()
             .map(|order| queue.get(*order))
             .collect::<Option<_>>()?;
-        let restaurant = &pendings.first()?.request.restaurant_id;
+        let door = |pending: &Pending| {
+            let request = &pending.request;
+            (request.restaurant_id.clone(), request.restaurant)
+        };
+        let first = door(pendings.first()?);
         let distinct: BTreeSet<&OrderId> = orders.iter().collect();
         (orders.len() <= TripSlot::MOST
             && distinct.len() == orders.len()
-            && pendings
-                .iter()
-                .all(|pending| pending.request.restaurant_id == *restaurant))
+            && pendings.iter().all(|pending| door(pending) == first))
         .then_some(pendings)
     }
 

@@ -39,6 +39,7 @@ impl Scheduler {
             .into_iter()
             .filter_map(|claim| self.commit(now, claim))
             .collect();
+        let promised = kept_back.promised.iter().cloned().collect();
         let holds = self.settle(now, &due, &decisions, kept_back, &mut failures);
         self.last_tick = now;
         let open = (self.queue.len() + self.trips.open()) as u64;
@@ -54,6 +55,7 @@ impl Scheduler {
             missing,
             decisions,
             holds,
+            promised,
             failures,
         }
     }

@@ -47,7 +47,7 @@ pub struct PlanConfig {
     /// What a second of the way to a restaurant counts. Default 0.01. Too high: near drivers are used up
     /// while far ones stand idle.
     pub way_weight: f64,
-    /// How many drivers are considered for each order. Default 30. Too low: worse plans; too high: cost.
+    /// How many drivers are considered for each order. Default 24. Too low: worse plans; too high: cost.
     pub candidates: usize,
     /// How many routes one tick may evaluate. Default 60000, some ten milliseconds. Too low: worse plans
     /// under pressure.
@@ -63,7 +63,7 @@ impl Default for PlanConfig {
             tail_weight: 0.01,
             driver_wait_weight: 0.1,
             way_weight: 0.01,
-            candidates: 30,
+            candidates: 24,
             effort: 60_000,
         }
     }
