@@ -20,6 +20,7 @@ pub use lookahead::{BundleConfig, Lookahead, PlanConfig};
 pub use slack_greedy::SlackGreedy;
 
 use crate::board::Board;
+use crate::config::ConfigError;
 use crate::queue::Due;
 use crate::time::Seconds;
 
@@ -74,6 +75,25 @@ impl Default for PolicySpec {
 }
 
 impl PolicySpec {
+    /// Refuses parameters that no policy could work with.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        match self {
+            PolicySpec::Fifo | PolicySpec::SlackGreedy => Ok(()),
+            PolicySpec::Lookahead(plan) => plan.check(),
+            PolicySpec::Bundle(bundle) => bundle.check(),
+        }
+    }
+
+    /// The same policy in a world whose time runs so many times as fast: its durations are as much shorter.
+    pub fn sped_up(&self, by: f64) -> PolicySpec {
+        match self {
+            PolicySpec::Fifo => PolicySpec::Fifo,
+            PolicySpec::SlackGreedy => PolicySpec::SlackGreedy,
+            PolicySpec::Lookahead(plan) => PolicySpec::Lookahead(plan.sped_up(by)),
+            PolicySpec::Bundle(bundle) => PolicySpec::Bundle(bundle.sped_up(by)),
+        }
+    }
+
     pub fn build(&self) -> Arc<dyn Policy> {
         match self {
             PolicySpec::Fifo => Arc::new(Fifo),

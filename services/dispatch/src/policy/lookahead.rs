@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::plan::{Errand, Problem, Route, Stop, Vehicle, Ways, Weights};
 use super::{Policy, PolicyId};
 use crate::board::Board;
+use crate::config::ConfigError;
 use crate::fleet::pickup_at;
 use crate::ids::{DriverId, OrderId, RestaurantId};
 use crate::queue::Due;
@@ -47,11 +48,83 @@ pub struct PlanConfig {
     /// What a second of the way to a restaurant counts. Default 0.01. Too high: near drivers are used up
     /// while far ones stand idle.
     pub way_weight: f64,
+    /// How many orders one tick plans at most, the first to be ready, and how many it expects at most.
+    /// Default 500. Too low: drivers are given away who will be wanted; too high: only cost, which grows
+    /// with it times the number of drivers.
+    pub orders: usize,
     /// How many drivers are considered for each order. Default 24. Too low: worse plans; too high: cost.
     pub candidates: usize,
     /// How many routes one tick may evaluate. Default 60000, some ten milliseconds. Too low: worse plans
     /// under pressure.
     pub effort: usize,
+}
+
+impl PlanConfig {
+    /// The same plan in a world whose time runs so many times as fast.
+    pub(super) fn sped_up(&self, by: f64) -> PlanConfig {
+        PlanConfig {
+            horizon_s: self.horizon_s / by,
+            expect_s: self.expect_s / by,
+            tail_weight: self.tail_weight * by,
+            ..self.clone()
+        }
+    }
+
+    /// What cannot be: the field and its value.
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        let not_negative = [
+            ("horizon_s", self.horizon_s),
+            ("expect_s", self.expect_s),
+            ("expect_weight", self.expect_weight),
+            ("tail_weight", self.tail_weight),
+            ("driver_wait_weight", self.driver_wait_weight),
+            ("way_weight", self.way_weight),
+        ];
+        let wrong = |(_, value): &(&str, f64)| !(value.is_finite() && *value >= 0.0);
+        match not_negative.into_iter().find(wrong) {
+            None => Ok(()),
+            Some((field, value)) => Err(ConfigError::OutOfRange {
+                field,
+                must: "0 or more",
+                value,
+            }),
+        }
+    }
+}
+
+impl BundleConfig {
+    /// See `PlanConfig::sped_up`.
+    pub(super) fn sped_up(&self, by: f64) -> BundleConfig {
+        BundleConfig {
+            plan: self.plan.sped_up(by),
+            spread_s: self.spread_s / by,
+            ..self.clone()
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        let size = self.max_orders as f64;
+        for (field, value, fits, must) in [
+            (
+                "max_orders",
+                size,
+                (2..=Stop::MOST).contains(&self.max_orders),
+                "2 or 3",
+            ),
+            ("spread_s", self.spread_s, self.spread_s >= 0.0, "0 or more"),
+            (
+                "detour_weight",
+                self.detour_weight,
+                self.detour_weight >= 0.0,
+                "0 or more",
+            ),
+        ] {
+            if !fits {
+                return Err(ConfigError::OutOfRange { field, must, value });
+            }
+        }
+        self.plan.check()
+    }
 }
 
 impl Default for PlanConfig {
@@ -63,6 +136,7 @@ impl Default for PlanConfig {
             tail_weight: 0.01,
             driver_wait_weight: 0.1,
             way_weight: 0.01,
+            orders: 500,
             candidates: 24,
             effort: 60_000,
         }
@@ -97,12 +171,12 @@ impl Default for BundleConfig {
 
 /// Half way round the earth: nobody is further.
 const EVERYWHERE_M: f64 = 2.1e7;
-/// What it costs to leave a known order out of the plan: more than any wait.
-const UNSERVED_S: f64 = 60_000.0;
+/// What it costs to leave a known order out of the plan, in horizons: more than any wait.
+const UNSERVED: f64 = 20.0;
 /// The same for an expected one, before its weight.
-const UNSERVED_EXPECTED_S: f64 = 2_400.0;
-/// What it costs in the matching to leave an order to a driver's second trip.
-const SECOND_TRIP_S: f64 = 3_600.0;
+const UNSERVED_EXPECTED: f64 = 0.7;
+/// What it costs in the matching to leave an order to a driver's second trip, in horizons.
+const SECOND_TRIP: f64 = 1.0;
 
 /// `lookahead`, and with a size above 1 `bundle`.
 #[derive(Debug, Clone)]
@@ -196,9 +270,9 @@ impl Lookahead {
                 detour: self.detour_weight,
                 wait: self.plan.driver_wait_weight,
                 way: self.plan.way_weight,
-                unserved: UNSERVED_S,
-                unserved_expected: UNSERVED_EXPECTED_S,
-                second_trip: SECOND_TRIP_S,
+                unserved: UNSERVED * self.plan.horizon_s,
+                unserved_expected: UNSERVED_EXPECTED * self.plan.horizon_s,
+                second_trip: SECOND_TRIP * self.plan.horizon_s,
             },
             trip_size: self.trip_size,
             spread: self.spread_s,
@@ -248,11 +322,7 @@ impl Lookahead {
             }
         };
         let (mut orders, mut errands) = (Vec::new(), Vec::new());
-        for pending in board.queue.iter() {
-            let request = &pending.request;
-            if request.ready_at.since(now).0 > self.plan.horizon_s {
-                continue;
-            }
+        for request in self.known(board) {
             let cooled = request.cooled.iter().filter(|(_, until)| **until > now);
             let barred = cooled.filter_map(|(driver, _)| number.get(driver).copied());
             orders.push(request.order_id);
@@ -261,20 +331,45 @@ impl Lookahead {
                 ..errand_of(request)
             });
         }
-        let age = |request: &Request| now.since(request.placed_at).0;
-        for request in board.open_requests() {
-            if age(request) >= 0.0 && age(request) < self.plan.expect_s {
-                let again = errand_of(request);
-                errands.push(Errand {
-                    ready: again.ready + self.plan.expect_s,
-                    known: self.plan.expect_s - age(request),
-                    weight: self.plan.expect_weight,
-                    expected: true,
-                    ..again
-                });
-            }
+        for (age, request) in self.recent(board) {
+            let again = errand_of(request);
+            errands.push(Errand {
+                ready: again.ready + self.plan.expect_s,
+                known: self.plan.expect_s - age,
+                weight: self.plan.expect_weight,
+                expected: true,
+                ..again
+            });
         }
         (orders, errands)
+    }
+
+    /// The pending requests within the horizon, at most so many, the first to be ready.
+    fn known<'b>(&self, board: &'b Board<'_>) -> Vec<&'b Request> {
+        let requests = board.queue.iter().map(|pending| &pending.request);
+        let mut known: Vec<&Request> = requests
+            .filter(|request| request.ready_at.since(board.now).0 <= self.plan.horizon_s)
+            .collect();
+        if known.len() > self.plan.orders {
+            known.sort_by_key(|request| (request.ready_at, request.order_id));
+            known.truncate(self.plan.orders);
+            known.sort_by_key(|request| request.order_id);
+        }
+        known
+    }
+
+    /// The open requests placed lately, with their age in seconds; at most so many, the latest.
+    fn recent<'b>(&self, board: &'b Board<'_>) -> Vec<(f64, &'b Request)> {
+        let requests = board.open_requests();
+        let aged = requests.map(|request| (board.now.since(request.placed_at).0, request));
+        let mut recent: Vec<(f64, &Request)> = aged
+            .filter(|(age, _)| *age >= 0.0 && *age < self.plan.expect_s)
+            .collect();
+        // By what the request says of itself: whether it waits or is under way must not matter.
+        recent
+            .sort_by(|(a, one), (b, other)| a.total_cmp(b).then(one.order_id.cmp(&other.order_id)));
+        recent.truncate(self.plan.orders);
+        recent
     }
 }
 
