@@ -157,8 +157,15 @@ impl Config {
         let travel = Road::new(&road)
             .map_err(|error| invalid("travel", format!("{travel:?}"), error.to_string()))?;
         let policy = own.policy.as_ref().unwrap_or(&self.policy);
+        let wrong = |problem: String| invalid("policy", format!("{policy:?}"), problem);
+        policy.check().map_err(|error| wrong(error.to_string()))?;
+        if matches!(policy, PolicySpec::Bundle(_)) {
+            let problem = "trips of several orders can be backtested, but this service stores one order per driver";
+            return Err(wrong(problem.to_owned()));
+        }
+        let policy = policy.sped_up(self.time_scale);
         Ok(GeoRules {
-            parameters: parameters(&dispatch, &road, policy),
+            parameters: parameters(&dispatch, &road, &policy),
             dispatch,
             travel: Arc::new(travel),
             policy: policy.build(),
@@ -240,10 +247,10 @@ mod tests {
         config.validate().unwrap();
         for geo in Catalogue::embedded().geos() {
             let rules = config.rules(geo).unwrap();
-            assert_eq!(rules.policy.id().name, "slack-greedy");
+            assert_eq!(rules.policy.id().name, "lookahead");
             assert_eq!(rules.parameters["dispatch.tolerance_s"], "120.0");
             assert_eq!(rules.parameters["travel.time_zone"], geo.time_zone.name());
-            assert_eq!(rules.parameters["policy.name"], "slack-greedy");
+            assert_eq!(rules.parameters["policy.name"], "lookahead");
         }
     }
 
@@ -292,6 +299,14 @@ mod tests {
             (
                 r#"{"travel": {"detour": 0.5}}"#,
                 "detour must be a number from 1 up, not 0.5",
+            ),
+            (
+                r#"{"policy": {"name": "lookahead", "expect_s": -1}}"#,
+                "expect_s must be 0 or more, not -1",
+            ),
+            (
+                r#"{"policy": {"name": "bundle"}}"#,
+                "this service stores one order per driver",
             ),
         ] {
             let error = rules(&config(text).unwrap()).unwrap_err().to_string();

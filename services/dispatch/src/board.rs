@@ -6,13 +6,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::audit::Audit;
-use crate::decision::Hold;
+use crate::decision::{Hold, TripSlot};
 use crate::driver::Driver;
 use crate::fleet::{Candidate, Fleet, Stir};
 use crate::ids::{DriverId, OrderId, TripId};
 use crate::queue::{Due, Pending, Queue};
+use crate::request::Request;
 use crate::rules::Rules;
 use crate::time::{At, Seconds};
+use crate::trip::Trips;
 
 /// A tick as a policy sees it.
 #[derive(Debug)]
@@ -21,12 +23,15 @@ pub struct Board<'a> {
     pub(crate) due: Vec<Due>,
     pub(crate) queue: &'a Queue,
     pub(crate) fleet: &'a mut Fleet,
+    pub(crate) trips: &'a Trips,
     pub(crate) rules: &'a Rules,
     pub(crate) audit: &'a mut Audit,
     /// In the order in which they were made.
     pub(crate) claims: Vec<Claim>,
     pub(crate) claimed: BTreeSet<OrderId>,
     pub(crate) holds: BTreeMap<OrderId, Hold>,
+    /// Free drivers whom the policy keeps for known orders that are not due for them yet.
+    pub(crate) promised: BTreeSet<DriverId>,
     /// Requests that counted on drivers who have been claimed.
     pub(crate) stirs: Vec<Stir>,
 }
@@ -35,14 +40,14 @@ pub struct Board<'a> {
 #[derive(Debug)]
 pub(crate) struct Claim {
     pub order_id: OrderId,
-    pub trip_id: TripId,
+    pub slot: TripSlot,
     pub driver_id: DriverId,
     pub driver_free_since: At,
     pub eta: Seconds,
     pub score: f64,
 }
 
-impl Board<'_> {
+impl<'a> Board<'a> {
     pub fn now(&self) -> At {
         self.now
     }
@@ -52,35 +57,95 @@ impl Board<'_> {
         &self.due
     }
 
+    /// The requests of all orders without a driver, and of those under way.
+    pub(crate) fn open_requests(&self) -> impl Iterator<Item = &Request> {
+        let pending = self.queue.iter().map(|pending| &pending.request);
+        pending.chain(self.trips.iter().map(|leg| &leg.request))
+    }
+
     /// The nearest unclaimed driver who may take this request.
     pub fn nearest(&self, order: OrderId) -> Option<Candidate> {
+        self.nearest_but(order, &BTreeSet::new())
+    }
+
+    /// The same among those who are not excepted.
+    pub(crate) fn nearest_but(
+        &self,
+        order: OrderId,
+        except: &BTreeSet<DriverId>,
+    ) -> Option<Candidate> {
         let pending = self.queue.get(order)?;
         self.fleet
-            .nearest(pending, self.now, self.rules)
+            .nearest_but(pending, self.now, self.rules, except)
             .map(|(candidate, _)| candidate)
+    }
+
+    /// Whether the driver may take all these orders now, and each is due for him.
+    pub fn fits(&self, orders: &[OrderId], driver: &DriverId) -> bool {
+        orders.iter().all(|order| {
+            let Some(pending) = self.queue.get(*order) else {
+                return false;
+            };
+            let candidate = self.fleet.candidate(driver, pending, self.now, self.rules);
+            !self.claimed.contains(order)
+                && candidate.is_some_and(|fit| is_due(pending, self.now, fit.eta, self.rules))
+        })
     }
 
     /// Commits the order to the driver, at this cost. False if that must not be.
     pub fn claim(&mut self, order: OrderId, driver: &DriverId, score: f64) -> bool {
-        let Some(pending) = self.queue.get(order) else {
+        self.claim_trip(&[order], driver, score)
+    }
+
+    /// Commits orders of one restaurant to the driver as one trip, in the order of delivery, at this cost
+    /// for all of them together. False, and nothing is committed, if that must not be.
+    pub fn claim_trip(&mut self, orders: &[OrderId], driver: &DriverId, score: f64) -> bool {
+        let Some(pendings) = self.one_trip(orders) else {
             return self.audit.exclusive.holds(false);
         };
-        let Some((eta, driver_free_since)) = self.vet(pending, driver) else {
-            return false;
-        };
-        let trip_id = TripId::starting_with(order, pending.request.attempt);
+        let trip_id = TripId::starting_with(orders[0], pendings[0].request.attempt);
+        let mut claims = Vec::new();
+        for (position, pending) in (0..).zip(pendings) {
+            let Some((eta, driver_free_since)) = self.vet(pending, driver) else {
+                return false;
+            };
+            claims.push(Claim {
+                order_id: pending.request.order_id,
+                slot: TripSlot {
+                    id: trip_id,
+                    position,
+                    size: orders.len() as u8,
+                },
+                driver_id: driver.clone(),
+                driver_free_since,
+                eta,
+                score: score / orders.len() as f64,
+            });
+        }
         let take = |driver: &mut Driver| driver.trip = Some(trip_id);
         self.stirs.push(self.fleet.update(driver, self.rules, take));
-        self.claimed.insert(order);
-        self.claims.push(Claim {
-            order_id: order,
-            trip_id,
-            driver_id: driver.clone(),
-            driver_free_since,
-            eta,
-            score,
-        });
+        self.claimed.extend(orders);
+        self.claims.extend(claims);
         true
+    }
+
+    /// The requests, if one trip may carry them: few enough, each once, of one restaurant.
+    fn one_trip(&self, orders: &[OrderId]) -> Option<Vec<&'a Pending>> {
+        let queue: &'a Queue = self.queue;
+        let pendings: Vec<&'a Pending> = orders
+            .iter()
+            .map(|order| queue.get(*order))
+            .collect::<Option<_>>()?;
+        let door = |pending: &Pending| {
+            let request = &pending.request;
+            (request.restaurant_id.clone(), request.restaurant)
+        };
+        let first = door(pendings.first()?);
+        let distinct: BTreeSet<&OrderId> = orders.iter().collect();
+        (orders.len() <= TripSlot::MOST
+            && distinct.len() == orders.len()
+            && pendings.iter().all(|pending| door(pending) == first))
+        .then_some(pendings)
     }
 
     /// The driver's eta, and since when he has been free, if the pair keeps the invariants.

@@ -6,6 +6,11 @@ use crate::ids::{DriverId, OrderId, TripId};
 use crate::policy::PolicyId;
 use crate::time::At;
 
+impl TripSlot {
+    /// How many orders a trip carries at most.
+    pub const MOST: usize = 3;
+}
+
 /// An order is committed to a driver; what DriverAssigned says.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Decision {
@@ -46,7 +51,7 @@ pub struct TripSlot {
 pub struct Hold {
     pub order_id: OrderId,
     pub waits_for: DriverId,
-    /// When that driver should pick it up; no later than any free driver would.
+    /// When that driver should pick it up; no later than any free driver would who is not promised.
     pub pickup_at: At,
 }
 
@@ -120,6 +125,9 @@ pub struct Tick {
     pub missing: Vec<Missing>,
     pub decisions: Vec<Decision>,
     pub holds: Vec<Hold>,
+    /// Free drivers whom the policy keeps for orders that are not due for them yet: a held order is picked
+    /// up no later than by any free driver but these.
+    pub promised: Vec<DriverId>,
     pub failures: Vec<Failure>,
 }
 

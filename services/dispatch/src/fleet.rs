@@ -232,6 +232,17 @@ impl Fleet {
         now: At,
         rules: &Rules,
     ) -> Option<(Candidate, &Driver)> {
+        self.nearest_but(pending, now, rules, &BTreeSet::new())
+    }
+
+    /// The same among those who are not excepted.
+    pub fn nearest_but(
+        &self,
+        pending: &Pending,
+        now: At,
+        rules: &Rules,
+        except: &BTreeSet<DriverId>,
+    ) -> Option<(Candidate, &Driver)> {
         let mut best: Option<(f64, Candidate, &Driver)> = None;
         for (spot, chord2) in self
             .index
@@ -251,7 +262,7 @@ impl Fleet {
             }
             let driver = &self.drivers[&spot.who];
             let eta = rules.travel.seconds(distance_m, now);
-            if may_take(driver, pending, now, eta, rules) {
+            if may_take(driver, pending, now, eta, rules) && !except.contains(&spot.who) {
                 let driver_id = spot.who.clone();
                 best = Some((
                     chord2,

@@ -42,7 +42,9 @@ pub use fleet::Candidate;
 pub use ids::{DriverId, OrderId, RestaurantId, TripId};
 pub use input::{Applied, Input};
 pub use point::{InvalidPoint, Place, Point};
-pub use policy::{Fifo, Policy, PolicyId, PolicySpec, SlackGreedy};
+pub use policy::{
+    BundleConfig, Fifo, Lookahead, PlanConfig, Policy, PolicyId, PolicySpec, SlackGreedy,
+};
 pub use queue::{Due, Pending};
 pub use request::Request;
 pub use scheduler::{Gauges, Scheduler};

@@ -5,6 +5,8 @@
 //! parameters. Whenever a change of code changes a claim for the same board, its version goes up.
 
 mod fifo;
+mod lookahead;
+mod plan;
 mod slack_greedy;
 
 use std::cmp::Ordering;
@@ -14,9 +16,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use fifo::Fifo;
+pub use lookahead::{BundleConfig, Lookahead, PlanConfig};
 pub use slack_greedy::SlackGreedy;
 
 use crate::board::Board;
+use crate::config::ConfigError;
 use crate::queue::Due;
 use crate::time::Seconds;
 
@@ -51,21 +55,51 @@ pub trait Policy: fmt::Debug + Send + Sync {
 }
 
 /// A policy by name with its parameters, as configuration has it and as ticks record it.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum PolicySpec {
     /// First come first served, at once, nearest free driver: a baseline.
     Fifo,
     /// Least slack first, nearest feasible driver: the plain reading.
-    #[default]
     SlackGreedy,
+    /// Plans several trips ahead, commits late; one order per trip.
+    Lookahead(PlanConfig),
+    /// The same, with up to three orders of one restaurant per trip.
+    Bundle(BundleConfig),
+}
+
+impl Default for PolicySpec {
+    fn default() -> Self {
+        PolicySpec::Lookahead(PlanConfig::default())
+    }
 }
 
 impl PolicySpec {
+    /// Refuses parameters that no policy could work with.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        match self {
+            PolicySpec::Fifo | PolicySpec::SlackGreedy => Ok(()),
+            PolicySpec::Lookahead(plan) => plan.check(),
+            PolicySpec::Bundle(bundle) => bundle.check(),
+        }
+    }
+
+    /// The same policy in a world whose time runs so many times as fast: its durations are as much shorter.
+    pub fn sped_up(&self, by: f64) -> PolicySpec {
+        match self {
+            PolicySpec::Fifo => PolicySpec::Fifo,
+            PolicySpec::SlackGreedy => PolicySpec::SlackGreedy,
+            PolicySpec::Lookahead(plan) => PolicySpec::Lookahead(plan.sped_up(by)),
+            PolicySpec::Bundle(bundle) => PolicySpec::Bundle(bundle.sped_up(by)),
+        }
+    }
+
     pub fn build(&self) -> Arc<dyn Policy> {
         match self {
             PolicySpec::Fifo => Arc::new(Fifo),
             PolicySpec::SlackGreedy => Arc::new(SlackGreedy),
+            PolicySpec::Lookahead(plan) => Arc::new(Lookahead::single(plan.clone())),
+            PolicySpec::Bundle(bundle) => Arc::new(Lookahead::bundle(bundle.clone())),
         }
     }
 }
@@ -90,6 +124,8 @@ mod tests {
         for (name, spec) in [
             ("fifo", PolicySpec::Fifo),
             ("slack-greedy", PolicySpec::SlackGreedy),
+            ("lookahead", PolicySpec::default()),
+            ("bundle", PolicySpec::Bundle(BundleConfig::default())),
         ] {
             let read: PolicySpec =
                 serde_json::from_str(&format!(r#"{{"name": "{name}"}}"#)).unwrap();

@@ -73,6 +73,8 @@ pub(crate) struct Queue {
     wakes: BTreeSet<(At, OrderId)>,
     /// Requests to be looked at in the next tick, whenever it is.
     stirred: BTreeSet<OrderId>,
+    /// Requests that the policy lets wait; to be looked at in every tick, whenever it is.
+    held: BTreeSet<OrderId>,
     stranded: RTree<Spot<OrderId>>,
     /// No stranded request ever had a wider search radius.
     widest_m: f64,
@@ -152,7 +154,10 @@ impl Queue {
                     who: order,
                 });
             }
-            Rest::Distant | Rest::Held => {}
+            Rest::Held => {
+                self.held.remove(&order);
+            }
+            Rest::Distant => {}
         }
         self.stirred.insert(order);
     }
@@ -195,7 +200,10 @@ impl Queue {
                     who: order,
                 });
             }
-            Rest::Distant | Rest::Held => {}
+            Rest::Held => {
+                self.held.insert(order);
+            }
+            Rest::Distant => {}
         }
         self.wakes.insert((wake_at, order));
         pending.rest = Some((rest, wake_at));
@@ -209,7 +217,7 @@ impl Queue {
             .take_while(|(at, _)| *at <= now)
             .map(|(_, order)| *order)
             .collect();
-        for order in risen {
+        for order in risen.into_iter().chain(std::mem::take(&mut self.held)) {
             self.rouse(order, fleet);
         }
         self.stirred.iter().copied().collect()

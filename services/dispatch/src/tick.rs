@@ -7,14 +7,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::board::{Board, Claim};
 use crate::decision::{
-    Decision, Failure, FailureReason, Hold, Missing, Release, ReleaseReason, Tick, TripSlot,
+    Decision, Failure, FailureReason, Hold, Missing, Release, ReleaseReason, Tick,
 };
 use crate::fleet::{Stir, pickup_at};
-use crate::ids::OrderId;
+use crate::ids::{DriverId, OrderId};
 use crate::queue::{Appraisal, Due, Pending, Rest};
 use crate::scheduler::Scheduler;
 use crate::time::At;
 use crate::trip::{Assignment, Phase};
+
+/// What the policy keeps for later: orders, and the drivers it has promised to known orders.
+struct KeptBack {
+    holds: BTreeMap<OrderId, Hold>,
+    promised: BTreeSet<DriverId>,
+}
 
 impl Scheduler {
     /// Decides what is due at `now`. Instants of successive ticks must not go back.
@@ -28,12 +34,13 @@ impl Scheduler {
             stands: None,
         });
         let due = self.look(now, &mut failures);
-        let (claims, holds) = self.consult(now, due.clone());
+        let (claims, kept_back) = self.consult(now, due.clone());
         let decisions: Vec<Decision> = claims
             .into_iter()
             .filter_map(|claim| self.commit(now, claim))
             .collect();
-        let holds = self.settle(now, &due, &decisions, holds, &mut failures);
+        let promised = kept_back.promised.iter().cloned().collect();
+        let holds = self.settle(now, &due, &decisions, kept_back, &mut failures);
         self.last_tick = now;
         let open = (self.queue.len() + self.trips.open()) as u64;
         self.audit.conserved.holds(self.entered == self.left + open);
@@ -48,6 +55,7 @@ impl Scheduler {
             missing,
             decisions,
             holds,
+            promised,
             failures,
         }
     }
@@ -164,17 +172,19 @@ impl Scheduler {
     }
 
     /// Lets the policy choose.
-    fn consult(&mut self, now: At, due: Vec<Due>) -> (Vec<Claim>, BTreeMap<OrderId, Hold>) {
+    fn consult(&mut self, now: At, due: Vec<Due>) -> (Vec<Claim>, KeptBack) {
         let mut board = Board {
             now,
             due,
             queue: &self.queue,
             fleet: &mut self.fleet,
+            trips: &self.trips,
             rules: &self.rules,
             audit: &mut self.audit,
             claims: Vec::new(),
             claimed: BTreeSet::new(),
             holds: BTreeMap::new(),
+            promised: BTreeSet::new(),
             stirs: Vec::new(),
         };
         self.policy.choose(&mut board);
@@ -182,13 +192,14 @@ impl Scheduler {
         let Board {
             claims,
             holds,
+            promised,
             stirs,
             ..
         } = board;
         for stir in stirs {
             self.stir(stir);
         }
-        (claims, holds)
+        (claims, KeptBack { holds, promised })
     }
 
     fn stir(&mut self, stir: Stir) {
@@ -199,7 +210,7 @@ impl Scheduler {
     fn commit(&mut self, now: At, claim: Claim) -> Option<Decision> {
         let Claim {
             order_id,
-            trip_id,
+            slot,
             driver_id,
             driver_free_since,
             eta,
@@ -217,11 +228,7 @@ impl Scheduler {
             version: request.version,
             attempt: request.attempt,
             driver_id: driver_id.clone(),
-            trip: TripSlot {
-                id: trip_id,
-                position: 0,
-                size: 1,
-            },
+            trip: slot,
             driver_eta_to_restaurant_s: eta.0,
             restaurant_to_customer_s: to_customer.0,
             slack_s: request.slack(now, eta).0,
@@ -234,8 +241,8 @@ impl Scheduler {
         let assignment = Assignment {
             request,
             driver_id,
-            trip_id,
-            position: 0,
+            trip_id: slot.id,
+            position: slot.position,
             decided_at: now,
             arrives_at: now.plus(eta),
             phase: Phase::Offered,
@@ -252,7 +259,7 @@ impl Scheduler {
         now: At,
         due: &[Due],
         decisions: &[Decision],
-        mut holds: BTreeMap<OrderId, Hold>,
+        mut kept_back: KeptBack,
         failures: &mut Vec<Failure>,
     ) -> Vec<Hold> {
         let committed: BTreeSet<OrderId> = decisions.iter().map(|d| d.order_id).collect();
@@ -266,30 +273,34 @@ impl Scheduler {
                 failures.extend(self.fail(order, FailureReason::Expired));
                 continue;
             }
-            let hold = holds.remove(&order);
-            let (rest, wake_at) = self.reconsider(order, now, hold, &mut kept);
+            let (rest, wake_at) = self.reconsider(order, now, &mut kept_back, &mut kept);
             self.queue.rest(order, rest, wake_at, &mut self.fleet);
         }
         kept
     }
 
     /// Why a due request that was not committed may wait: nobody is left for it, or the policy named
-    /// whom it waits for, who is no later than whoever is left.
+    /// whom it waits for, who is no later than whoever is left
+    /// and not promised to another.
     fn reconsider(
         &mut self,
         order: OrderId,
         now: At,
-        hold: Option<Hold>,
+        kept_back: &mut KeptBack,
         kept: &mut Vec<Hold>,
     ) -> (Rest, At) {
         let next_tick = now.plus(self.rules.tick());
         let Some(pending) = self.queue.get(order) else {
             return (Rest::Held, next_tick);
         };
+        let hold = kept_back.holds.remove(&order);
         match self.queue.appraise(pending, now, &self.fleet, &self.rules) {
-            Appraisal::Due(left_for_it) => {
-                let at_best = pickup_at(pending, now, left_for_it.eta, &self.rules);
-                let grounded = hold.as_ref().is_some_and(|hold| hold.pickup_at <= at_best);
+            Appraisal::Due(_) => {
+                let promised = &kept_back.promised;
+                let idle = self.fleet.nearest_but(pending, now, &self.rules, promised);
+                let at_idle = idle.map(|(idle, _)| pickup_at(pending, now, idle.eta, &self.rules));
+                let no_later = |hold: &Hold| at_idle.is_none_or(|at| hold.pickup_at <= at);
+                let grounded = hold.as_ref().is_some_and(no_later);
                 self.audit.never_idle.holds(grounded);
                 kept.extend(hold);
                 (Rest::Held, next_tick)

@@ -187,7 +187,7 @@ fn estimate_end(legs: &[Assignment], rules: &Rules) -> (At, Point, Place) {
     let dropoff = Seconds(rules.config.dropoff_service_s);
     let mut at = At::MIN;
     let mut point = legs[0].request.restaurant;
-    for leg in legs {
+    for leg in legs.iter().filter(|leg| leg.phase < Phase::Delivered) {
         let picked_up = match leg.phase {
             Phase::PickedUp | Phase::Delivered => leg.phase_at,
             Phase::AtRestaurant => leg.phase_at.plus(half_pickup).max(leg.request.ready_at),

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod oracle;
+mod planned;
 mod steps;
 #[path = "../world/mod.rs"]
 mod world;
@@ -13,13 +14,13 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use dispatch::{
-    Applied, At, Config, Failure, FailureReason, Input, OrderId, Phase, Point, PolicySpec, Release,
-    ReleaseReason, Request, Scheduler, Tick,
+    Applied, At, BundleConfig, Config, Failure, FailureReason, Input, OrderId, Phase, PlanConfig,
+    Point, PolicySpec, Release, ReleaseReason, Request, Scheduler, Tick,
 };
 use oracle::{Expected, Oracle};
 use proptest::prelude::*;
 use proptest::test_runner::{Config as Runs, TestCaseError, TestRunner};
-use steps::{City, DRIVERS, Setting, Step, settings, steps};
+use steps::{City, DRIVERS, Named, Setting, Step, settings, steps};
 use world::*;
 
 /// How often something worth testing happened, so that the tests cannot pass by nothing happening.
@@ -30,6 +31,8 @@ struct Seen {
     releases: Cell<usize>,
     vanished: Cell<usize>,
     missing: Cell<usize>,
+    holds: Cell<usize>,
+    bundled: Cell<usize>,
     failures: Cell<usize>,
     crashes: Cell<usize>,
 }
@@ -71,10 +74,11 @@ impl<'a> Story<'a> {
             City::Grid => grid(),
             City::Road => road(),
         };
-        let policy = if setting.fifo {
-            PolicySpec::Fifo
-        } else {
-            PolicySpec::SlackGreedy
+        let policy = match setting.policy {
+            Named::Fifo => PolicySpec::Fifo,
+            Named::SlackGreedy => PolicySpec::SlackGreedy,
+            Named::Lookahead => PolicySpec::Lookahead(PlanConfig::default()),
+            Named::Bundle => PolicySpec::Bundle(BundleConfig::default()),
         };
         Story {
             setting,
@@ -99,6 +103,14 @@ impl<'a> Story<'a> {
         }
     }
 
+    /// Where trips are shared restaurants are few.
+    fn restaurant(&self, (x, y): (i32, i32)) -> Point {
+        match self.setting.policy {
+            Named::Bundle => self.place((x / 4 * 4, 0)),
+            _ => self.place((x, y)),
+        }
+    }
+
     fn step(&mut self, step: Step) -> Result<(), TestCaseError> {
         let now = self.now;
         let before = |lag: f64| at(now.since(at(0.0)).0 - lag);
@@ -119,7 +131,7 @@ impl<'a> Story<'a> {
                 radius_m,
             } => {
                 let request = Request {
-                    restaurant: self.place(place),
+                    restaurant: self.restaurant(place),
                     customer: self.place((place.1, place.0)),
                     placed_at: now,
                     requested_at: now,
@@ -241,7 +253,11 @@ impl<'a> Story<'a> {
         );
         let abandoned = |failure: &Failure| failure.reason == FailureReason::Abandoned;
         if tick.releases.is_empty() && !tick.failures.iter().any(abandoned) {
-            self.compare(&before, &tick)?;
+            if self.setting.policy.plans() {
+                self.check_plan(&before, &tick)?;
+            } else {
+                self.compare(&before, &tick)?;
+            }
         }
         self.book(&tick)?;
         if tick.decided() {
@@ -267,9 +283,8 @@ impl<'a> Story<'a> {
         prop_assert_eq!(&self.oracle.decide(before, now), &decided);
         prop_assert_eq!(self.oracle.due(before, now).len(), tick.due);
         prop_assert!(
-            decided
-                .iter()
-                .all(|d| self.setting.fifo || d.slack <= self.setting.tolerance_s + 1e-6)
+            decided.iter().all(|d| self.setting.policy == Named::Fifo
+                || d.slack <= self.setting.tolerance_s + 1e-6)
         );
         let after = self.live.snapshot();
         let idle: Vec<OrderId> = self
@@ -324,11 +339,13 @@ impl<'a> Story<'a> {
             );
         }
         let state = self.live.snapshot();
-        let drivers: BTreeSet<_> = state.assignments.iter().map(|leg| &leg.driver_id).collect();
-        prop_assert_eq!(
-            drivers.len(),
-            state.assignments.len(),
-            "a driver with two orders"
+        let mut trips: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+        for leg in &state.assignments {
+            trips.entry(&leg.driver_id).or_default().insert(leg.trip_id);
+        }
+        prop_assert!(
+            trips.values().all(|trips| trips.len() == 1),
+            "a driver with two trips"
         );
         let held = |place: &str| -> Vec<OrderId> {
             self.whereabouts
@@ -340,6 +357,7 @@ impl<'a> Story<'a> {
         let mut assigned: Vec<OrderId> = state
             .assignments
             .iter()
+            .filter(|leg| leg.phase < Phase::Delivered)
             .map(|leg| leg.request.order_id)
             .collect();
         assigned.sort();
@@ -434,6 +452,8 @@ fn random_histories_keep_every_invariant() {
         releases,
         vanished,
         missing,
+        holds,
+        bundled,
         failures,
         crashes,
     } = seen;
@@ -443,6 +463,8 @@ fn random_histories_keep_every_invariant() {
         ("lapsed offers", releases),
         ("orders taken from vanished drivers", vanished),
         ("meals missing with their drivers", missing),
+        ("due orders held for a named driver", holds),
+        ("orders that share a trip", bundled),
         ("failures", failures),
         ("crashes", crashes),
     ] {

@@ -88,10 +88,25 @@ pub enum City {
     Road,
 }
 
+/// The policies that decide.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Named {
+    Fifo,
+    SlackGreedy,
+    Lookahead,
+    Bundle,
+}
+
+impl Named {
+    pub fn plans(self) -> bool {
+        matches!(self, Named::Lookahead | Named::Bundle)
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 pub struct Setting {
     pub city: City,
-    pub fifo: bool,
+    pub policy: Named,
     /// With few drivers a request depends on one of them alone.
     pub drivers: usize,
     pub tolerance_s: f64,
@@ -102,16 +117,21 @@ pub struct Setting {
 pub fn settings() -> impl Strategy<Value = Setting> {
     (
         prop_oneof![Just(City::Grid), Just(City::Road)],
-        proptest::bool::weighted(0.2),
+        prop_oneof![
+            1 => Just(Named::Fifo),
+            3 => Just(Named::SlackGreedy),
+            3 => Just(Named::Lookahead),
+            4 => Just(Named::Bundle)
+        ],
         1..=DRIVERS.len(),
         prop_oneof![Just(0.0), Just(120.0)],
         any::<bool>(),
         any::<bool>(),
     )
         .prop_map(
-            |(city, fifo, drivers, tolerance_s, silence, answers)| Setting {
+            |(city, policy, drivers, tolerance_s, silence, answers)| Setting {
                 city,
-                fifo,
+                policy,
                 drivers,
                 tolerance_s,
                 silence,

@@ -1,0 +1,523 @@
+//! `lookahead` and `bundle`: plan several trips ahead for every driver, commit only what must begin now.
+//!
+//! Every tick plans all that is known: pending orders, drivers at the place and time where they will be
+//! free, the end of their shifts; and, at a lower weight, that the orders of the last minutes come once
+//! more, so that drivers stay near where they will be wanted. An order goes to the driver that the plan gives it
+//! once its slack with him is within the tolerance; until then a better plan may still give it to another.
+//!
+//! A due order may wait beside a free driver only if the plan serves it no later than any free driver
+//! would who is not himself promised to another known order; expected orders keep nobody. What the
+//! plan would let wait longer goes to the nearest such driver at once.
+//!
+//! Under `bundle` orders of one restaurant may share a trip; whether they do is decided in the same plan.
+//! Costs some milliseconds at a hundred orders and drivers (`examples/tick_cost.rs`).
+
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::plan::{Errand, Problem, Route, Stop, Vehicle, Ways, Weights};
+use super::{Policy, PolicyId};
+use crate::board::Board;
+use crate::config::ConfigError;
+use crate::fleet::pickup_at;
+use crate::ids::{DriverId, OrderId, RestaurantId};
+use crate::queue::Due;
+use crate::request::Request;
+use crate::time::{At, Seconds};
+
+/// What a plan is made by. Times in seconds; the weights are relative to a second of food wait, which counts 1.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PlanConfig {
+    /// Orders whose food is ready later than this are not planned yet. Default 3600. Too low: drivers are
+    /// given away who will be wanted; too high: only cost.
+    pub horizon_s: f64,
+    /// The orders placed within so long are expected once more within the same time. Default 600; 0: none
+    /// are. Too low: drivers leave where they will be wanted; too high: stale demand binds them.
+    pub expect_s: f64,
+    /// What the waiting of an expected order counts beside a known one's. Default 0.4, within 0..=1. Too
+    /// high: known orders wait for what may never come.
+    pub expect_weight: f64,
+    /// How much dearer each further minute of an order's food wait is: the cost of w minutes is
+    /// `w + tail_weight x w^2`. Default 0.01. Too low: a few wait very long; too high: many wait for few.
+    pub tail_weight: f64,
+    /// What a second of a driver's wait at a restaurant counts, beyond his first errand. Default 0.1.
+    pub driver_wait_weight: f64,
+    /// What a second of the way to a restaurant counts. Default 0.01. Too high: near drivers are used up
+    /// while far ones stand idle.
+    pub way_weight: f64,
+    /// How many orders one tick plans at most, the first to be ready, and how many it expects at most.
+    /// Default 500. Too low: drivers are given away who will be wanted; too high: only cost, which grows
+    /// with it times the number of drivers.
+    pub orders: usize,
+    /// How many drivers are considered for each order. Default 24. Too low: worse plans; too high: cost.
+    pub candidates: usize,
+    /// How many routes one tick may evaluate. Default 60000, some ten milliseconds. Too low: worse plans
+    /// under pressure.
+    pub effort: usize,
+}
+
+impl PlanConfig {
+    /// The same plan in a world whose time runs so many times as fast.
+    pub(super) fn sped_up(&self, by: f64) -> PlanConfig {
+        PlanConfig {
+            horizon_s: self.horizon_s / by,
+            expect_s: self.expect_s / by,
+            tail_weight: self.tail_weight * by,
+            ..self.clone()
+        }
+    }
+
+    /// What cannot be: the field and its value.
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        let not_negative = [
+            ("horizon_s", self.horizon_s),
+            ("expect_s", self.expect_s),
+            ("expect_weight", self.expect_weight),
+            ("tail_weight", self.tail_weight),
+            ("driver_wait_weight", self.driver_wait_weight),
+            ("way_weight", self.way_weight),
+        ];
+        let wrong = |(_, value): &(&str, f64)| !(value.is_finite() && *value >= 0.0);
+        match not_negative.into_iter().find(wrong) {
+            None => Ok(()),
+            Some((field, value)) => Err(ConfigError::OutOfRange {
+                field,
+                must: "0 or more",
+                value,
+            }),
+        }
+    }
+}
+
+impl BundleConfig {
+    /// See `PlanConfig::sped_up`.
+    pub(super) fn sped_up(&self, by: f64) -> BundleConfig {
+        BundleConfig {
+            plan: self.plan.sped_up(by),
+            spread_s: self.spread_s / by,
+            ..self.clone()
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        let size = self.max_orders as f64;
+        for (field, value, fits, must) in [
+            (
+                "max_orders",
+                size,
+                (2..=Stop::MOST).contains(&self.max_orders),
+                "2 or 3",
+            ),
+            ("spread_s", self.spread_s, self.spread_s >= 0.0, "0 or more"),
+            (
+                "detour_weight",
+                self.detour_weight,
+                self.detour_weight >= 0.0,
+                "0 or more",
+            ),
+        ] {
+            if !fits {
+                return Err(ConfigError::OutOfRange { field, must, value });
+            }
+        }
+        self.plan.check()
+    }
+}
+
+impl Default for PlanConfig {
+    fn default() -> Self {
+        Self {
+            horizon_s: 3_600.0,
+            expect_s: 600.0,
+            expect_weight: 0.4,
+            tail_weight: 0.01,
+            driver_wait_weight: 0.1,
+            way_weight: 0.01,
+            orders: 500,
+            candidates: 24,
+            effort: 60_000,
+        }
+    }
+}
+
+/// When orders of one restaurant may share a trip.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BundleConfig {
+    pub plan: PlanConfig,
+    /// How many orders a trip may carry, 2 or 3. Default 3.
+    pub max_orders: usize,
+    /// Orders share a trip only if their food is ready within so long of each other. Default 900.
+    /// Too high: food gets cold beside its companion.
+    pub spread_s: f64,
+    /// What a second of a customer's detour counts. Default 0.5. Too low: later customers wait for the
+    /// earlier ones; too high: drivers go twice where once would do.
+    pub detour_weight: f64,
+}
+
+impl Default for BundleConfig {
+    fn default() -> Self {
+        Self {
+            plan: PlanConfig::default(),
+            max_orders: Stop::MOST,
+            spread_s: 900.0,
+            detour_weight: 0.5,
+        }
+    }
+}
+
+/// Half way round the earth: nobody is further.
+const EVERYWHERE_M: f64 = 2.1e7;
+/// What it costs to leave a known order out of the plan, in horizons: more than any wait.
+const UNSERVED: f64 = 20.0;
+/// The same for an expected one, before its weight.
+const UNSERVED_EXPECTED: f64 = 0.7;
+/// What it costs in the matching to leave an order to a driver's second trip, in horizons.
+const SECOND_TRIP: f64 = 1.0;
+
+/// `lookahead`, and with a size above 1 `bundle`.
+#[derive(Debug, Clone)]
+pub struct Lookahead {
+    name: &'static str,
+    plan: PlanConfig,
+    trip_size: usize,
+    spread_s: f64,
+    detour_weight: f64,
+}
+
+impl Lookahead {
+    pub fn single(plan: PlanConfig) -> Lookahead {
+        Lookahead {
+            name: "lookahead",
+            plan,
+            trip_size: 1,
+            spread_s: 0.0,
+            detour_weight: 0.0,
+        }
+    }
+
+    pub fn bundle(config: BundleConfig) -> Lookahead {
+        Lookahead {
+            name: "bundle",
+            plan: config.plan,
+            trip_size: config.max_orders.clamp(1, Stop::MOST),
+            spread_s: config.spread_s,
+            detour_weight: config.detour_weight,
+        }
+    }
+}
+
+impl Policy for Lookahead {
+    fn id(&self) -> PolicyId {
+        PolicyId {
+            name: self.name,
+            version: 1,
+        }
+    }
+
+    /// It goes by the cost of the plan.
+    fn before(&self, _: &Due, _: &Due) -> Ordering {
+        Ordering::Equal
+    }
+
+    fn choose(&self, board: &mut Board<'_>) {
+        if let Some(mut plan) = self.plan(board) {
+            plan.commit_first_trips(board);
+            plan.serve_idle(board);
+        }
+    }
+}
+
+/// A solved plan in the board's terms.
+struct Plan {
+    drivers: Vec<DriverId>,
+    idle: Vec<bool>,
+    /// By vehicle: trips of known orders with the instant of their pickup, expected ones left out.
+    trips: Vec<Vec<Planned>>,
+}
+
+#[derive(Debug, Clone)]
+struct Planned {
+    orders: Vec<OrderId>,
+    pickup_at: At,
+    cost: f64,
+    /// Nothing stands before it on its driver's route.
+    first: bool,
+}
+
+impl Lookahead {
+    /// The plan for this board; `None` when nobody is free whom it could send.
+    fn plan(&self, board: &Board<'_>) -> Option<Plan> {
+        let (drivers, vehicles) = vehicles(board);
+        if !vehicles.iter().any(|vehicle| vehicle.idle) {
+            return None;
+        }
+        let (orders, errands) = self.errands(board, &drivers);
+        if orders.is_empty() {
+            return None;
+        }
+        let idle = vehicles.iter().map(|vehicle| vehicle.idle).collect();
+        let config = &board.rules.config;
+        let ways = Ways::between(&vehicles, &errands, board.rules.travel.as_ref(), board.now);
+        let problem = Problem {
+            errands,
+            vehicles,
+            weights: Weights {
+                food_squared: self.plan.tail_weight / 60.0,
+                detour: self.detour_weight,
+                wait: self.plan.driver_wait_weight,
+                way: self.plan.way_weight,
+                unserved: UNSERVED * self.plan.horizon_s,
+                unserved_expected: UNSERVED_EXPECTED * self.plan.horizon_s,
+                second_trip: SECOND_TRIP * self.plan.horizon_s,
+            },
+            trip_size: self.trip_size,
+            spread: self.spread_s,
+            candidates: self.plan.candidates,
+            effort: self.plan.effort,
+            half_pickup: config.pickup_service_s / 2.0,
+            dropoff: config.dropoff_service_s,
+            ways,
+        };
+        let routes = problem.solve();
+        let trips = trips(&problem, &routes, &orders, board.now);
+        Some(Plan {
+            drivers,
+            idle,
+            trips,
+        })
+    }
+
+    /// Known orders first, with their ids, then those that are expected.
+    fn errands(&self, board: &Board<'_>, drivers: &[DriverId]) -> (Vec<OrderId>, Vec<Errand>) {
+        let now = board.now;
+        let number: BTreeMap<&DriverId, u32> = drivers.iter().zip(0..).collect();
+        // By place too: a trip begins at one door.
+        let mut restaurants: BTreeMap<(RestaurantId, [u64; 3]), u32> = BTreeMap::new();
+        let mut errand_of = |request: &Request| {
+            let (pickup, dropoff) = (
+                board.rules.travel.place(request.restaurant),
+                board.rules.travel.place(request.customer),
+            );
+            let door = (request.restaurant_id.clone(), pickup.0.map(f64::to_bits));
+            let next = restaurants.len() as u32;
+            Errand {
+                restaurant: *restaurants.entry(door).or_insert(next),
+                pickup,
+                dropoff,
+                ready: request.ready_at.since(now).0,
+                known: 0.0,
+                drive: board.rules.eta(pickup, dropoff, now).0,
+                weight: 1.0,
+                expected: false,
+                radius: if request.search_radius_m < EVERYWHERE_M {
+                    request.search_radius_m
+                } else {
+                    f64::INFINITY
+                },
+                barred: Vec::new(),
+            }
+        };
+        let (mut orders, mut errands) = (Vec::new(), Vec::new());
+        for request in self.known(board) {
+            let cooled = request.cooled.iter().filter(|(_, until)| **until > now);
+            let barred = cooled.filter_map(|(driver, _)| number.get(driver).copied());
+            orders.push(request.order_id);
+            errands.push(Errand {
+                barred: barred.collect(),
+                ..errand_of(request)
+            });
+        }
+        for (age, request) in self.recent(board) {
+            let again = errand_of(request);
+            errands.push(Errand {
+                ready: again.ready + self.plan.expect_s,
+                known: self.plan.expect_s - age,
+                weight: self.plan.expect_weight,
+                expected: true,
+                ..again
+            });
+        }
+        (orders, errands)
+    }
+
+    /// The pending requests within the horizon, at most so many, the first to be ready.
+    fn known<'b>(&self, board: &'b Board<'_>) -> Vec<&'b Request> {
+        let requests = board.queue.iter().map(|pending| &pending.request);
+        let mut known: Vec<&Request> = requests
+            .filter(|request| request.ready_at.since(board.now).0 <= self.plan.horizon_s)
+            .collect();
+        if known.len() > self.plan.orders {
+            known.sort_by_key(|request| (request.ready_at, request.order_id));
+            known.truncate(self.plan.orders);
+            known.sort_by_key(|request| request.order_id);
+        }
+        known
+    }
+
+    /// The open requests placed lately, with their age in seconds; at most so many, the latest.
+    fn recent<'b>(&self, board: &'b Board<'_>) -> Vec<(f64, &'b Request)> {
+        let requests = board.open_requests();
+        let aged = requests.map(|request| (board.now.since(request.placed_at).0, request));
+        let mut recent: Vec<(f64, &Request)> = aged
+            .filter(|(age, _)| *age >= 0.0 && *age < self.plan.expect_s)
+            .collect();
+        // By what the request says of itself: whether it waits or is under way must not matter.
+        recent
+            .sort_by(|(a, one), (b, other)| a.total_cmp(b).then(one.order_id.cmp(&other.order_id)));
+        recent.truncate(self.plan.orders);
+        recent
+    }
+}
+
+/// All who have a place to start from: free ones where they stand, busy ones where their trip ends.
+fn vehicles(board: &Board<'_>) -> (Vec<DriverId>, Vec<Vehicle>) {
+    let (mut drivers, mut vehicles) = (Vec::new(), Vec::new());
+    for driver in board.fleet.iter() {
+        let heard = board.rules.heard_until(driver.seen_at) >= board.now;
+        let starts = match driver.trip {
+            None => driver.indexed.filter(|_| heard).map(|place| (0.0, place)),
+            Some(_) if !driver.online => None,
+            Some(trip) => {
+                let end = board.trips.ends(trip, board.rules);
+                end.map(|(at, _, place)| (at.since(board.now).0.max(0.0), place))
+            }
+        };
+        let Some((free, place)) = starts else {
+            continue;
+        };
+        drivers.push(driver.id.clone());
+        vehicles.push(Vehicle {
+            place,
+            free,
+            idle: driver.trip.is_none(),
+            until: driver
+                .shift_end
+                .map_or(f64::INFINITY, |end| end.since(board.now).0),
+        });
+    }
+    (drivers, vehicles)
+}
+
+/// The routes' trips of known orders.
+fn trips(
+    problem: &Problem<'_>,
+    routes: &[Route],
+    orders: &[OrderId],
+    now: At,
+) -> Vec<Vec<Planned>> {
+    let mut trips = Vec::new();
+    for (vehicle, route) in routes.iter().enumerate() {
+        let pickups = problem.pickups(vehicle, &route.stops);
+        let mut planned = Vec::new();
+        for (place, (stop, pickup)) in route.stops.iter().zip(pickups).enumerate() {
+            if problem.errands[stop.first()].expected {
+                continue;
+            }
+            planned.push(Planned {
+                orders: stop.errands().map(|errand| orders[errand]).collect(),
+                pickup_at: now.plus(Seconds(pickup)),
+                cost: problem.stop_cost(vehicle, *stop),
+                first: place == 0,
+            });
+        }
+        trips.push(planned);
+    }
+    trips
+}
+
+impl Plan {
+    /// Sends those who are free and must leave now to be in time for their first trip.
+    fn commit_first_trips(&mut self, board: &mut Board<'_>) {
+        for vehicle in 0..self.drivers.len() {
+            let Some(trip) = self.trips[vehicle].first() else {
+                continue;
+            };
+            if self.idle[vehicle]
+                && trip.first
+                && board.fits(&trip.orders, &self.drivers[vehicle])
+                && board.claim_trip(&trip.orders, &self.drivers[vehicle], trip.cost)
+            {
+                self.idle[vehicle] = false;
+                self.trips[vehicle].remove(0);
+            }
+        }
+    }
+
+    /// Gives due orders that the plan would let wait beside an idle driver to the nearest of them, and
+    /// holds the others.
+    fn serve_idle(&mut self, board: &mut Board<'_>) {
+        let mut due: Vec<Due> = board.due.clone();
+        due.sort_by(|a, b| {
+            a.slack
+                .total_cmp(&b.slack)
+                .then(a.order_id.cmp(&b.order_id))
+        });
+        // Who is sent leaves others unpromised, which may set more orders free; each round sends one.
+        while due
+            .iter()
+            .any(|request| self.serve(board, request.order_id))
+        {}
+        board.promised = self.promised();
+    }
+
+    /// Sends somebody for a due order if it may not be held; true if somebody was sent.
+    fn serve(&mut self, board: &mut Board<'_>, order: OrderId) -> bool {
+        if board.claimed.contains(&order) {
+            return false;
+        }
+        let planned = self.planned(order);
+        let promised = self.promised();
+        let idle = board.nearest_but(order, &promised);
+        let now = board.now;
+        let at_idle = idle.as_ref().zip(board.queue.get(order));
+        let at_idle = at_idle.map(|(idle, pending)| pickup_at(pending, now, idle.eta, board.rules));
+        let nearest = match (planned, at_idle) {
+            (Some((_, at)), Some(at_idle)) if at > at_idle => idle,
+            (Some((vehicle, at)), _) => {
+                board.hold(order, self.drivers[vehicle].clone(), at);
+                return false;
+            }
+            (None, Some(_)) => idle,
+            // Out of the plan: promises to others do not bind.
+            (None, None) => board.nearest(order),
+        };
+        let Some(nearest) = nearest else {
+            return false;
+        };
+        self.forget(order);
+        if let Ok(vehicle) = self.drivers.binary_search(&nearest.driver_id) {
+            self.idle[vehicle] = false;
+        }
+        board.claim(order, &nearest.driver_id, nearest.eta.0)
+    }
+
+    fn planned(&self, order: OrderId) -> Option<(usize, At)> {
+        self.trips.iter().enumerate().find_map(|(vehicle, trips)| {
+            let trip = trips.iter().find(|trip| trip.orders.contains(&order))?;
+            Some((vehicle, trip.pickup_at))
+        })
+    }
+
+    /// Idle drivers whose route has a known order.
+    fn promised(&self) -> BTreeSet<DriverId> {
+        let vehicles = 0..self.drivers.len();
+        let promised =
+            vehicles.filter(|vehicle| self.idle[*vehicle] && !self.trips[*vehicle].is_empty());
+        promised
+            .map(|vehicle| self.drivers[vehicle].clone())
+            .collect()
+    }
+
+    fn forget(&mut self, order: OrderId) {
+        for trips in &mut self.trips {
+            for trip in trips.iter_mut() {
+                trip.orders.retain(|other| *other != order);
+            }
+            trips.retain(|trip| !trip.orders.is_empty());
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! A plan: for every driver the trips he should make next, over everything that is known now.
+//!
+//! It is made afresh in every tick, from the board alone, so it is part of no state: after a crash or in a
+//! replay the same board gives the same plan. Only its first trips, and only those that must begin now,
+//! become decisions; the rest is there so that they are the right ones.
+//!
+//! **Cost.** `matching` finds the best first errand for each driver at the place and time where he will be
+//! free; `search` adds the remaining errands and improves the routes until no single move helps or its
+//! budget of route evaluations is spent. Time is seconds from now, computed in a fixed order.
+
+mod matching;
+mod route;
+mod search;
+mod ways;
+
+pub(super) use route::{Errand, Route, Stop, Vehicle, Weights};
+pub(super) use ways::Ways;
+
+/// What is to be planned, and by what measure.
+pub(super) struct Problem<'a> {
+    pub errands: Vec<Errand>,
+    pub vehicles: Vec<Vehicle>,
+    pub weights: Weights,
+    /// How many orders of one restaurant a trip may carry.
+    pub trip_size: usize,
+    /// Orders share a trip only if their food is ready within so many seconds of each other.
+    pub spread: f64,
+    /// How many drivers are considered for one errand.
+    pub candidates: usize,
+    /// How many routes the search may evaluate.
+    pub effort: usize,
+    pub half_pickup: f64,
+    pub dropoff: f64,
+    pub ways: Ways<'a>,
+}
+
+impl Problem<'_> {
+    /// The best routes found, by vehicle.
+    pub fn solve(&self) -> Vec<Route> {
+        let candidates = matching::candidates(self);
+        let first = matching::first_errands(self, &candidates);
+        search::routes(self, &candidates, &first)
+    }
+}

@@ -1,0 +1,381 @@
+//! From first errands to routes: the errands that are left go where they cost least, then single errands
+//! move, and pairs of routes exchange stops or tails, as long as that lowers the total cost.
+//!
+//! A move is tried again only where something changed since, and only towards the errand's candidates. The
+//! budget counts evaluated routes, not time, so that it ends alike everywhere; when it is spent, what has
+//! been found stands.
+
+use super::{Problem, Route, Stop};
+
+/// A gain below this (seconds) is none: rounding must not let the search run in circles.
+const GAIN: f64 = 1e-6;
+/// Rounds of moves at most; later ones find next to nothing.
+const ROUNDS: usize = 4;
+
+/// Where an errand could go.
+#[derive(Clone, Copy)]
+struct Slot {
+    vehicle: usize,
+    stop: usize,
+    /// Its turn among the orders of that stop; `None`: a stop of its own before it.
+    turn: Option<usize>,
+}
+
+struct Search<'a> {
+    problem: &'a Problem<'a>,
+    candidates: &'a [Vec<(usize, f64)>],
+    routes: Vec<Route>,
+    vehicle_of: Vec<Option<usize>>,
+    /// Errands by restaurant, for those that may share a trip.
+    companions: Vec<Vec<usize>>,
+    /// Vehicles whose routes changed in the round before, and in this one.
+    changed: Vec<bool>,
+    changing: Vec<bool>,
+    effort: usize,
+    buffers: [Vec<Stop>; 2],
+}
+
+/// The best routes found, beginning with these first errands.
+pub(super) fn routes(
+    problem: &Problem<'_>,
+    candidates: &[Vec<(usize, f64)>],
+    first: &[Option<usize>],
+) -> Vec<Route> {
+    let vehicles = problem.vehicles.len();
+    let mut search = Search {
+        problem,
+        candidates,
+        routes: vec![Route::default(); vehicles],
+        vehicle_of: first.to_vec(),
+        companions: companions(problem),
+        changed: vec![true; vehicles],
+        changing: vec![false; vehicles],
+        effort: problem.effort,
+        buffers: [Vec::new(), Vec::new()],
+    };
+    for (errand, vehicle) in first.iter().enumerate() {
+        if let Some(vehicle) = *vehicle {
+            search.routes[vehicle].stops.push(Stop::of(errand));
+            search.price(vehicle);
+        }
+    }
+    let order = by_ready(problem);
+    for &errand in &order {
+        if search.vehicle_of[errand].is_none()
+            && let Some(slot) = search.best_slot(errand, f64::INFINITY, false)
+        {
+            search.put(errand, slot);
+        }
+    }
+    for _ in 0..ROUNDS {
+        let moved = search.move_errands(&order);
+        let exchanged = search.exchange();
+        if search.effort == 0 || !(moved || exchanged) {
+            break;
+        }
+        search.changed = std::mem::replace(&mut search.changing, vec![false; vehicles]);
+    }
+    search.routes
+}
+
+fn by_ready(problem: &Problem<'_>) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..problem.errands.len()).collect();
+    let ready = |errand: usize| problem.errands[errand].ready;
+    order.sort_by(|a, b| ready(*a).total_cmp(&ready(*b)).then(a.cmp(b)));
+    order
+}
+
+fn companions(problem: &Problem<'_>) -> Vec<Vec<usize>> {
+    let mut companions: Vec<Vec<usize>> = Vec::new();
+    for (index, errand) in problem.errands.iter().enumerate() {
+        let restaurant = errand.restaurant as usize;
+        if companions.len() <= restaurant {
+            companions.resize(restaurant + 1, Vec::new());
+        }
+        if !errand.expected {
+            companions[restaurant].push(index);
+        }
+    }
+    companions
+}
+
+impl Search<'_> {
+    /// The cost of the vehicle making these stops, if it is below the limit.
+    fn try_out(&mut self, vehicle: usize, stops: &[Stop], limit: f64) -> Option<f64> {
+        self.effort = self.effort.saturating_sub(1);
+        self.problem.cost(vehicle, stops, limit)
+    }
+
+    fn price(&mut self, vehicle: usize) {
+        let stops = &self.routes[vehicle].stops;
+        let cost = self.problem.cost(vehicle, stops, f64::INFINITY);
+        self.routes[vehicle].cost = cost.unwrap_or(f64::INFINITY);
+        self.changed[vehicle] = true;
+        self.changing[vehicle] = true;
+    }
+
+    /// The slot that adds least, and less than the limit and than leaving the errand out.
+    fn best_slot(&mut self, errand: usize, limit: f64, only_changed: bool) -> Option<Slot> {
+        let left_out = self.problem.weights.left_out(&self.problem.errands[errand]);
+        let mut limit = limit.min(left_out);
+        let mut best = None;
+        let known: &[(usize, f64)] = &self.candidates[errand];
+        for &(vehicle, alone) in known {
+            // Nothing before it makes a pickup earlier, so alone it costs least.
+            if alone.min(0.0) >= limit || (only_changed && !self.changed[vehicle]) {
+                continue;
+            }
+            if self.lower_bound(errand, vehicle) < limit - GAIN {
+                self.slots_of(errand, vehicle, &mut limit, &mut best);
+            }
+        }
+        self.shared_slots(errand, &mut limit, &mut best);
+        best
+    }
+
+    /// What the errand's own waiting costs at least on this vehicle's route.
+    fn lower_bound(&self, errand: usize, vehicle: usize) -> f64 {
+        let (problem, errand) = (self.problem, &self.problem.errands[errand]);
+        let driver = &problem.vehicles[vehicle];
+        let way = problem
+            .ways
+            .to_restaurant(problem.ways.start(vehicle), errand.restaurant);
+        let counter = driver.free.max(errand.known) + way + problem.half_pickup;
+        problem
+            .weights
+            .food(errand, (counter - errand.ready).max(0.0))
+    }
+
+    /// Stops of its own on the vehicle's route.
+    fn slots_of(
+        &mut self,
+        errand: usize,
+        vehicle: usize,
+        limit: &mut f64,
+        best: &mut Option<Slot>,
+    ) {
+        let mut stops = std::mem::take(&mut self.buffers[0]);
+        let base = self.routes[vehicle].cost;
+        for stop in 0..=self.routes[vehicle].stops.len() {
+            stops.clear();
+            stops.extend_from_slice(&self.routes[vehicle].stops);
+            stops.insert(stop, Stop::of(errand));
+            if let Some(cost) = self.try_out(vehicle, &stops, base + *limit - GAIN) {
+                *limit = cost - base;
+                *best = Some(Slot {
+                    vehicle,
+                    stop,
+                    turn: None,
+                });
+            }
+        }
+        self.buffers[0] = stops;
+    }
+
+    /// Turns in stops that are made at its restaurant anyway.
+    fn shared_slots(&mut self, errand: usize, limit: &mut f64, best: &mut Option<Slot>) {
+        let own = &self.problem.errands[errand];
+        if self.problem.trip_size < 2 || own.expected {
+            return;
+        }
+        let mut stops = std::mem::take(&mut self.buffers[0]);
+        for place in 0..self.companions[own.restaurant as usize].len() {
+            let other = self.companions[own.restaurant as usize][place];
+            let Some(vehicle) = self.vehicle_of[other].filter(|_| other != errand) else {
+                continue;
+            };
+            let route = &self.routes[vehicle];
+            // A stop of several is met once, at its first.
+            let Some(stop) = route.stops.iter().position(|stop| stop.first() == other) else {
+                continue;
+            };
+            let shared = route.stops[stop];
+            let apart = |other: usize| {
+                (self.problem.errands[other].ready - own.ready).abs() > self.problem.spread
+            };
+            if shared.len() >= self.problem.trip_size || shared.errands().any(apart) {
+                continue;
+            }
+            let base = route.cost;
+            for turn in 0..=shared.len() {
+                stops.clear();
+                stops.extend_from_slice(&self.routes[vehicle].stops);
+                stops[stop] = shared.with(turn, errand);
+                if let Some(cost) = self.try_out(vehicle, &stops, base + *limit - GAIN) {
+                    *limit = cost - base;
+                    *best = Some(Slot {
+                        vehicle,
+                        stop,
+                        turn: Some(turn),
+                    });
+                }
+            }
+        }
+        self.buffers[0] = stops;
+    }
+
+    fn put(&mut self, errand: usize, slot: Slot) {
+        let stops = &mut self.routes[slot.vehicle].stops;
+        match slot.turn {
+            None => stops.insert(slot.stop, Stop::of(errand)),
+            Some(turn) => stops[slot.stop] = stops[slot.stop].with(turn, errand),
+        }
+        self.vehicle_of[errand] = Some(slot.vehicle);
+        self.price(slot.vehicle);
+    }
+
+    /// Tries to move each errand that costs anything to where it costs less.
+    fn move_errands(&mut self, order: &[usize]) -> bool {
+        let mut moved = false;
+        for &errand in order {
+            if self.effort == 0 {
+                break;
+            }
+            moved |= match self.vehicle_of[errand] {
+                Some(vehicle) => self.move_errand(errand, vehicle),
+                None => {
+                    let slot = self.best_slot(errand, f64::INFINITY, true);
+                    slot.inspect(|slot| self.put(errand, *slot)).is_some()
+                }
+            };
+        }
+        moved
+    }
+
+    fn move_errand(&mut self, errand: usize, vehicle: usize) -> bool {
+        if self.routes[vehicle].cost <= GAIN {
+            return false;
+        }
+        let only_changed = !self.changed[vehicle];
+        let mut without = self.routes[vehicle].stops.clone();
+        let Some(stop) = without
+            .iter()
+            .position(|stop| stop.errands().any(|other| other == errand))
+        else {
+            return false;
+        };
+        match without[stop].without(errand) {
+            Some(rest) => without[stop] = rest,
+            None => {
+                without.remove(stop);
+            }
+        }
+        let Some(cost) = self.try_out(vehicle, &without, f64::INFINITY) else {
+            return false;
+        };
+        let gain = self.routes[vehicle].cost - cost;
+        if gain <= GAIN {
+            return false;
+        }
+        let before = std::mem::replace(
+            &mut self.routes[vehicle],
+            Route {
+                stops: without,
+                cost,
+            },
+        );
+        self.vehicle_of[errand] = None;
+        match self.best_slot(errand, gain, only_changed) {
+            Some(slot) => {
+                self.put(errand, slot);
+                self.price(vehicle);
+                true
+            }
+            None => {
+                self.routes[vehicle] = before;
+                self.vehicle_of[errand] = Some(vehicle);
+                false
+            }
+        }
+    }
+
+    /// Lets routes that cost anything exchange stops or tails with those of candidates of their stops.
+    fn exchange(&mut self) -> bool {
+        let mut exchanged = false;
+        for vehicle in 0..self.routes.len() {
+            let mut stop = 0;
+            while stop < self.routes[vehicle].stops.len() {
+                if self.effort == 0 || self.routes[vehicle].cost <= GAIN {
+                    break;
+                }
+                let lead = self.routes[vehicle].stops[stop].first();
+                let partners: &[(usize, f64)] = &self.candidates[lead];
+                for &(other, _) in partners {
+                    let fresh = self.changed[vehicle] || self.changed[other];
+                    if fresh
+                        && other != vehicle
+                        && stop < self.routes[vehicle].stops.len()
+                        && self.lower_bound(lead, other)
+                            < self.routes[vehicle].cost + self.routes[other].cost
+                    {
+                        exchanged |= self.exchange_between(vehicle, stop, other);
+                    }
+                }
+                stop += 1;
+            }
+        }
+        exchanged
+    }
+
+    /// Makes the best exchange of this stop, or of the tail that begins with it, for something of the
+    /// other's route, if one lowers the cost.
+    fn exchange_between(&mut self, one: usize, stop: usize, other: usize) -> bool {
+        let [mut ours, mut theirs] = std::mem::take(&mut self.buffers);
+        let mut best = self.routes[one].cost + self.routes[other].cost - GAIN;
+        let mut found = None;
+        for cut in 0..=self.routes[other].stops.len() {
+            for tails in [true, false] {
+                if !tails && cut == self.routes[other].stops.len() {
+                    continue;
+                }
+                self.exchanged(one, stop, other, cut, tails, &mut ours, &mut theirs);
+                if let Some(first) = self.try_out(one, &ours, best)
+                    && let Some(second) = self.try_out(other, &theirs, best - first)
+                {
+                    best = first + second;
+                    found = Some((cut, tails));
+                }
+            }
+        }
+        if let Some((cut, tails)) = found {
+            self.exchanged(one, stop, other, cut, tails, &mut ours, &mut theirs);
+            for (vehicle, stops) in [(one, &ours), (other, &theirs)] {
+                self.routes[vehicle].stops.clone_from(stops);
+                for errand in stops.iter().flat_map(|stop| stop.errands()) {
+                    self.vehicle_of[errand] = Some(vehicle);
+                }
+                self.price(vehicle);
+            }
+        }
+        self.buffers = [ours, theirs];
+        found.is_some()
+    }
+
+    /// Both routes after an exchange: of the tails from `stop` and from `cut` on, or of these two stops.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "an exchange has two ends of two parts, and where to write"
+    )]
+    fn exchanged(
+        &self,
+        one: usize,
+        stop: usize,
+        other: usize,
+        cut: usize,
+        tails: bool,
+        ours: &mut Vec<Stop>,
+        theirs: &mut Vec<Stop>,
+    ) {
+        let (from, to) = (&self.routes[one].stops, &self.routes[other].stops);
+        ours.clear();
+        theirs.clear();
+        if tails {
+            ours.extend(from[..stop].iter().chain(&to[cut..]));
+            theirs.extend(to[..cut].iter().chain(&from[stop..]));
+        } else {
+            ours.extend_from_slice(from);
+            theirs.extend_from_slice(to);
+            std::mem::swap(&mut ours[stop], &mut theirs[cut]);
+        }
+    }
+}
