@@ -167,35 +167,45 @@ impl Log {
         Ok(())
     }
 
-    /// Where to start; partitions in which nothing is as young are left out.
+    /// Where to start; partitions in which nothing is, or nothing as young, are left out.
     fn start(
         &self,
         topic: &str,
         partitions: i32,
         since: Option<DateTime<Utc>>,
     ) -> Result<TopicPartitionList> {
+        let at = since.map_or(Offset::Beginning, |at| {
+            Offset::Offset(at.timestamp_millis())
+        });
+        let found = self.offsets(topic, partitions, at)?;
+        let ends = self.offsets(topic, partitions, Offset::End)?;
+        let mut from = TopicPartitionList::new();
+        for (partition, offset) in found {
+            if ends.get(&partition).is_some_and(|end| offset < *end) {
+                from.add_partition_offset(topic, partition, Offset::Offset(offset))?;
+            }
+        }
+        Ok(from)
+    }
+
+    /// The first offset that is as young; the broker takes "beginning" and "end" as times too.
+    fn offsets(&self, topic: &str, partitions: i32, at: Offset) -> Result<BTreeMap<i32, i64>> {
         let mut list = TopicPartitionList::new();
         for partition in 0..partitions {
-            let at = since.map_or(Offset::Beginning, |at| {
-                Offset::Offset(at.timestamp_millis())
-            });
             list.add_partition_offset(topic, partition, at)?;
-        }
-        if since.is_none() {
-            return Ok(list);
         }
         let found = self.consumer.offsets_for_times(list, TIMEOUT);
         let found = found.with_context(|| format!("asking where to start in {topic}"))?;
-        let mut from = TopicPartitionList::new();
+        let mut offsets = BTreeMap::new();
         for element in found.elements() {
             element.error()?;
             if let Offset::Offset(offset) = element.offset()
                 && offset >= 0
             {
-                from.add_partition_offset(topic, element.partition(), Offset::Offset(offset))?;
+                offsets.insert(element.partition(), offset);
             }
         }
-        Ok(from)
+        Ok(offsets)
     }
 
     /// Waits until no transaction is open below what the topic holds now: [`Log::read`] then sees all that was decided.

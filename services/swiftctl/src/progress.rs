@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Shorter work shows nothing.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -18,10 +18,7 @@ pub struct Progress {
 impl Progress {
     /// `doing`: such as "reading dead letters".
     pub fn new(doing: &str) -> Self {
-        let bar = match std::io::stderr().is_terminal() {
-            true => ProgressBar::new_spinner(),
-            false => ProgressBar::hidden(),
-        };
+        let bar = ProgressBar::hidden();
         if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}: {pos} ({elapsed})") {
             bar.set_style(style);
         }
@@ -40,9 +37,13 @@ impl Progress {
 
     pub fn add(&self, count: usize) {
         self.count.set(self.count.get() + count as u64);
-        if self.since.elapsed() > PATIENCE {
-            self.bar.set_position(self.count.get());
+        if self.since.elapsed() < PATIENCE || !std::io::stderr().is_terminal() {
+            return;
         }
+        if self.bar.is_hidden() {
+            self.bar.set_draw_target(ProgressDrawTarget::stderr());
+        }
+        self.bar.set_position(self.count.get());
     }
 }
 

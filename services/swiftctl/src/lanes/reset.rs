@@ -120,7 +120,11 @@ impl Reset {
         std::io::stderr().flush()?;
         let mut typed = String::new();
         std::io::stdin().read_line(&mut typed)?;
-        Ok(typed.trim() == expected)
+        let confirmed = typed.trim() == expected;
+        if !confirmed {
+            eprintln!("swiftctl: not confirmed, nothing was changed");
+        }
+        Ok(confirmed)
     }
 
     async fn carry_out(
