@@ -169,8 +169,6 @@ impl Default for BundleConfig {
     }
 }
 
-/// Half way round the earth: nobody is further.
-const EVERYWHERE_M: f64 = 2.1e7;
 /// What it costs to leave a known order out of the plan, in horizons: more than any wait.
 const UNSERVED: f64 = 20.0;
 /// The same for an expected one, before its weight.
@@ -313,11 +311,7 @@ impl Lookahead {
                 drive: board.rules.eta(pickup, dropoff, now).0,
                 weight: 1.0,
                 expected: false,
-                radius: if request.search_radius_m < EVERYWHERE_M {
-                    request.search_radius_m
-                } else {
-                    f64::INFINITY
-                },
+                radius: request.search_radius_m,
                 barred: Vec::new(),
             }
         };
@@ -456,22 +450,27 @@ impl Plan {
                 .total_cmp(&b.slack)
                 .then(a.order_id.cmp(&b.order_id))
         });
-        // Who is sent leaves others unpromised, which may set more orders free; each round sends one.
-        while due
-            .iter()
-            .any(|request| self.serve(board, request.order_id))
-        {}
-        board.promised = self.promised();
+        let mut promises = self.promises();
+        // Who is sent may leave another unpromised, so that an order held before need not wait any more.
+        loop {
+            let mut sent = false;
+            for request in &due {
+                sent |= self.serve(board, request.order_id, &mut promises);
+            }
+            if !sent {
+                break;
+            }
+        }
+        board.promised = promises.drivers;
     }
 
     /// Sends somebody for a due order if it may not be held; true if somebody was sent.
-    fn serve(&mut self, board: &mut Board<'_>, order: OrderId) -> bool {
+    fn serve(&mut self, board: &mut Board<'_>, order: OrderId, promises: &mut Promises) -> bool {
         if board.claimed.contains(&order) {
             return false;
         }
-        let planned = self.planned(order);
-        let promised = self.promised();
-        let idle = board.nearest_but(order, &promised);
+        let planned = promises.orders.get(&order).copied();
+        let idle = board.nearest_but(order, &promises.drivers);
         let now = board.now;
         let at_idle = idle.as_ref().zip(board.queue.get(order));
         let at_idle = at_idle.map(|(idle, pending)| pickup_at(pending, now, idle.eta, board.rules));
@@ -488,36 +487,40 @@ impl Plan {
         let Some(nearest) = nearest else {
             return false;
         };
-        self.forget(order);
-        if let Ok(vehicle) = self.drivers.binary_search(&nearest.driver_id) {
-            self.idle[vehicle] = false;
+        if let Some((vehicle, _)) = promises.orders.remove(&order) {
+            self.trips[vehicle].retain_mut(|trip| {
+                trip.orders.retain(|other| *other != order);
+                !trip.orders.is_empty()
+            });
+            if self.trips[vehicle].is_empty() {
+                promises.drivers.remove(&self.drivers[vehicle]);
+            }
         }
+        promises.drivers.remove(&nearest.driver_id);
         board.claim(order, &nearest.driver_id, nearest.eta.0)
     }
 
-    fn planned(&self, order: OrderId) -> Option<(usize, At)> {
-        self.trips.iter().enumerate().find_map(|(vehicle, trips)| {
-            let trip = trips.iter().find(|trip| trip.orders.contains(&order))?;
-            Some((vehicle, trip.pickup_at))
-        })
-    }
-
-    /// Idle drivers whose route has a known order.
-    fn promised(&self) -> BTreeSet<DriverId> {
-        let vehicles = 0..self.drivers.len();
-        let promised =
-            vehicles.filter(|vehicle| self.idle[*vehicle] && !self.trips[*vehicle].is_empty());
-        promised
-            .map(|vehicle| self.drivers[vehicle].clone())
-            .collect()
-    }
-
-    fn forget(&mut self, order: OrderId) {
-        for trips in &mut self.trips {
-            for trip in trips.iter_mut() {
-                trip.orders.retain(|other| *other != order);
+    /// What is left of the plan: idle drivers whose route has a known order, and where and when each such
+    /// order is picked up.
+    fn promises(&self) -> Promises {
+        let mut promises = Promises::default();
+        for (vehicle, trips) in self.trips.iter().enumerate() {
+            if self.idle[vehicle] && !trips.is_empty() {
+                promises.drivers.insert(self.drivers[vehicle].clone());
             }
-            trips.retain(|trip| !trip.orders.is_empty());
+            for trip in trips {
+                let slot = (vehicle, trip.pickup_at);
+                promises
+                    .orders
+                    .extend(trip.orders.iter().map(|order| (*order, slot)));
+            }
         }
+        promises
     }
+}
+
+#[derive(Debug, Default)]
+struct Promises {
+    drivers: BTreeSet<DriverId>,
+    orders: BTreeMap<OrderId, (usize, At)>,
 }
