@@ -7,6 +7,7 @@
 mod fifo;
 mod lookahead;
 mod plan;
+mod plan_config;
 mod slack_greedy;
 
 use std::cmp::Ordering;
@@ -16,7 +17,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use fifo::Fifo;
-pub use lookahead::{BundleConfig, Lookahead, PlanConfig};
+pub use lookahead::Lookahead;
+pub use plan_config::{BundleConfig, PlanConfig};
 pub use slack_greedy::SlackGreedy;
 
 use crate::board::Board;

@@ -15,162 +15,16 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
-
 use super::plan::{Errand, Problem, Route, Stop, Vehicle, Ways, Weights};
+use super::plan_config::{BundleConfig, PlanConfig};
 use super::{Policy, PolicyId};
 use crate::board::Board;
-use crate::config::ConfigError;
 use crate::fleet::pickup_at;
 use crate::ids::{DriverId, OrderId, RestaurantId};
 use crate::queue::Due;
 use crate::request::Request;
 use crate::time::{At, Seconds};
 
-/// What a plan is made by. Times in seconds; the weights are relative to a second of food wait, which counts 1.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct PlanConfig {
-    /// Orders whose food is ready later than this are not planned yet. Default 3600. Too low: drivers are
-    /// given away who will be wanted; too high: only cost.
-    pub horizon_s: f64,
-    /// The orders placed within so long are expected once more within the same time. Default 600; 0: none
-    /// are. Too low: drivers leave where they will be wanted; too high: stale demand binds them.
-    pub expect_s: f64,
-    /// What the waiting of an expected order counts beside a known one's. Default 0.4, within 0..=1. Too
-    /// high: known orders wait for what may never come.
-    pub expect_weight: f64,
-    /// How much dearer each further minute of an order's food wait is: the cost of w minutes is
-    /// `w + tail_weight x w^2`. Default 0.01. Too low: a few wait very long; too high: many wait for few.
-    pub tail_weight: f64,
-    /// What a second of a driver's wait at a restaurant counts, beyond his first errand. Default 0.1.
-    pub driver_wait_weight: f64,
-    /// What a second of the way to a restaurant counts. Default 0.01. Too high: near drivers are used up
-    /// while far ones stand idle.
-    pub way_weight: f64,
-    /// How many orders one tick plans at most, the first to be ready, and how many it expects at most.
-    /// Default 500. Too low: drivers are given away who will be wanted; too high: only cost, which grows
-    /// with it times the number of drivers.
-    pub orders: usize,
-    /// How many drivers are considered for each order. Default 24. Too low: worse plans; too high: cost.
-    pub candidates: usize,
-    /// How many routes one tick may evaluate. Default 60000, some ten milliseconds. Too low: worse plans
-    /// under pressure.
-    pub effort: usize,
-}
-
-impl PlanConfig {
-    /// The same plan in a world whose time runs so many times as fast.
-    pub(super) fn sped_up(&self, by: f64) -> PlanConfig {
-        PlanConfig {
-            horizon_s: self.horizon_s / by,
-            expect_s: self.expect_s / by,
-            tail_weight: self.tail_weight * by,
-            ..self.clone()
-        }
-    }
-
-    /// What cannot be: the field and its value.
-    pub(super) fn check(&self) -> Result<(), ConfigError> {
-        let not_negative = [
-            ("horizon_s", self.horizon_s),
-            ("expect_s", self.expect_s),
-            ("expect_weight", self.expect_weight),
-            ("tail_weight", self.tail_weight),
-            ("driver_wait_weight", self.driver_wait_weight),
-            ("way_weight", self.way_weight),
-        ];
-        let wrong = |(_, value): &(&str, f64)| !(value.is_finite() && *value >= 0.0);
-        match not_negative.into_iter().find(wrong) {
-            None => Ok(()),
-            Some((field, value)) => Err(ConfigError::OutOfRange {
-                field,
-                must: "0 or more",
-                value,
-            }),
-        }
-    }
-}
-
-impl BundleConfig {
-    /// See `PlanConfig::sped_up`.
-    pub(super) fn sped_up(&self, by: f64) -> BundleConfig {
-        BundleConfig {
-            plan: self.plan.sped_up(by),
-            spread_s: self.spread_s / by,
-            ..self.clone()
-        }
-    }
-
-    pub(super) fn check(&self) -> Result<(), ConfigError> {
-        let size = self.max_orders as f64;
-        for (field, value, fits, must) in [
-            (
-                "max_orders",
-                size,
-                (2..=Stop::MOST).contains(&self.max_orders),
-                "2 or 3",
-            ),
-            ("spread_s", self.spread_s, self.spread_s >= 0.0, "0 or more"),
-            (
-                "detour_weight",
-                self.detour_weight,
-                self.detour_weight >= 0.0,
-                "0 or more",
-            ),
-        ] {
-            if !fits {
-                return Err(ConfigError::OutOfRange { field, must, value });
-            }
-        }
-        self.plan.check()
-    }
-}
-
-impl Default for PlanConfig {
-    fn default() -> Self {
-        Self {
-            horizon_s: 3_600.0,
-            expect_s: 600.0,
-            expect_weight: 0.4,
-            tail_weight: 0.01,
-            driver_wait_weight: 0.1,
-            way_weight: 0.01,
-            orders: 500,
-            candidates: 24,
-            effort: 60_000,
-        }
-    }
-}
-
-/// When orders of one restaurant may share a trip.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct BundleConfig {
-    pub plan: PlanConfig,
-    /// How many orders a trip may carry, 2 or 3. Default 3.
-    pub max_orders: usize,
-    /// Orders share a trip only if their food is ready within so long of each other. Default 900.
-    /// Too high: food gets cold beside its companion.
-    pub spread_s: f64,
-    /// What a second of a customer's detour counts. Default 0.5. Too low: later customers wait for the
-    /// earlier ones; too high: drivers go twice where once would do.
-    pub detour_weight: f64,
-}
-
-impl Default for BundleConfig {
-    fn default() -> Self {
-        Self {
-            plan: PlanConfig::default(),
-            max_orders: Stop::MOST,
-            spread_s: 900.0,
-            detour_weight: 0.5,
-        }
-    }
-}
-
-/// Half way round the earth: nobody is further.
-const EVERYWHERE_M: f64 = 2.1e7;
 /// What it costs to leave a known order out of the plan, in horizons: more than any wait.
 const UNSERVED: f64 = 20.0;
 /// The same for an expected one, before its weight.
@@ -313,11 +167,7 @@ impl Lookahead {
                 drive: board.rules.eta(pickup, dropoff, now).0,
                 weight: 1.0,
                 expected: false,
-                radius: if request.search_radius_m < EVERYWHERE_M {
-                    request.search_radius_m
-                } else {
-                    f64::INFINITY
-                },
+                radius: request.search_radius_m,
                 barred: Vec::new(),
             }
         };
@@ -456,22 +306,27 @@ impl Plan {
                 .total_cmp(&b.slack)
                 .then(a.order_id.cmp(&b.order_id))
         });
-        // Who is sent leaves others unpromised, which may set more orders free; each round sends one.
-        while due
-            .iter()
-            .any(|request| self.serve(board, request.order_id))
-        {}
-        board.promised = self.promised();
+        let mut promises = self.promises();
+        // Who is sent may leave another unpromised, so that an order held before need not wait any more.
+        loop {
+            let mut sent = false;
+            for request in &due {
+                sent |= self.serve(board, request.order_id, &mut promises);
+            }
+            if !sent {
+                break;
+            }
+        }
+        board.promised = promises.drivers;
     }
 
     /// Sends somebody for a due order if it may not be held; true if somebody was sent.
-    fn serve(&mut self, board: &mut Board<'_>, order: OrderId) -> bool {
+    fn serve(&mut self, board: &mut Board<'_>, order: OrderId, promises: &mut Promises) -> bool {
         if board.claimed.contains(&order) {
             return false;
         }
-        let planned = self.planned(order);
-        let promised = self.promised();
-        let idle = board.nearest_but(order, &promised);
+        let planned = promises.orders.get(&order).copied();
+        let idle = board.nearest_but(order, &promises.drivers);
         let now = board.now;
         let at_idle = idle.as_ref().zip(board.queue.get(order));
         let at_idle = at_idle.map(|(idle, pending)| pickup_at(pending, now, idle.eta, board.rules));
@@ -488,36 +343,40 @@ impl Plan {
         let Some(nearest) = nearest else {
             return false;
         };
-        self.forget(order);
-        if let Ok(vehicle) = self.drivers.binary_search(&nearest.driver_id) {
-            self.idle[vehicle] = false;
+        if let Some((vehicle, _)) = promises.orders.remove(&order) {
+            self.trips[vehicle].retain_mut(|trip| {
+                trip.orders.retain(|other| *other != order);
+                !trip.orders.is_empty()
+            });
+            if self.trips[vehicle].is_empty() {
+                promises.drivers.remove(&self.drivers[vehicle]);
+            }
         }
+        promises.drivers.remove(&nearest.driver_id);
         board.claim(order, &nearest.driver_id, nearest.eta.0)
     }
 
-    fn planned(&self, order: OrderId) -> Option<(usize, At)> {
-        self.trips.iter().enumerate().find_map(|(vehicle, trips)| {
-            let trip = trips.iter().find(|trip| trip.orders.contains(&order))?;
-            Some((vehicle, trip.pickup_at))
-        })
-    }
-
-    /// Idle drivers whose route has a known order.
-    fn promised(&self) -> BTreeSet<DriverId> {
-        let vehicles = 0..self.drivers.len();
-        let promised =
-            vehicles.filter(|vehicle| self.idle[*vehicle] && !self.trips[*vehicle].is_empty());
-        promised
-            .map(|vehicle| self.drivers[vehicle].clone())
-            .collect()
-    }
-
-    fn forget(&mut self, order: OrderId) {
-        for trips in &mut self.trips {
-            for trip in trips.iter_mut() {
-                trip.orders.retain(|other| *other != order);
+    /// What is left of the plan: idle drivers whose route has a known order, and where and when each such
+    /// order is picked up.
+    fn promises(&self) -> Promises {
+        let mut promises = Promises::default();
+        for (vehicle, trips) in self.trips.iter().enumerate() {
+            if self.idle[vehicle] && !trips.is_empty() {
+                promises.drivers.insert(self.drivers[vehicle].clone());
             }
-            trips.retain(|trip| !trip.orders.is_empty());
+            for trip in trips {
+                let slot = (vehicle, trip.pickup_at);
+                promises
+                    .orders
+                    .extend(trip.orders.iter().map(|order| (*order, slot)));
+            }
         }
+        promises
     }
+}
+
+#[derive(Debug, Default)]
+struct Promises {
+    drivers: BTreeSet<DriverId>,
+    orders: BTreeMap<OrderId, (usize, At)>,
 }

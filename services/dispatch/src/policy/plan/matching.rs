@@ -11,8 +11,12 @@ use std::collections::BinaryHeap;
 
 use super::{Problem, Stop};
 
+/// Among so many drivers who start nearest to a restaurant the candidates for its orders are chosen.
+const NEAREST: usize = 160;
+
 /// The vehicles that come into question for each errand, with what it costs to send them, in that order.
 pub(super) fn candidates(problem: &Problem<'_>) -> Vec<Vec<(usize, f64)>> {
+    let around = problem.ways.nearest(NEAREST.max(problem.candidates));
     let mut nearest: Vec<(f64, f64, usize)> = Vec::new();
     problem
         .errands
@@ -20,10 +24,13 @@ pub(super) fn candidates(problem: &Problem<'_>) -> Vec<Vec<(usize, f64)>> {
         .enumerate()
         .map(|(index, errand)| {
             nearest.clear();
-            for (vehicle, driver) in problem.vehicles.iter().enumerate() {
+            for &vehicle in &around[errand.restaurant as usize] {
+                let driver = &problem.vehicles[vehicle];
+                let origin = problem.ways.start(vehicle);
                 let way = problem
                     .ways
-                    .to_restaurant(problem.ways.start(vehicle), errand.restaurant);
+                    .to_restaurant(origin, errand.restaurant)
+                    .seconds;
                 let counter = driver.free.max(errand.known) + way + problem.half_pickup;
                 if counter <= driver.until {
                     nearest.push(((counter - errand.ready).max(0.0), way, vehicle));

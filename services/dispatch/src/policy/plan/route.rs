@@ -6,7 +6,6 @@
 //! itself; the square keeps the tail short. The way counts next to nothing: sending a driver from afar is
 //! no loss while the nearer one stays for what comes next.
 
-use super::ways::Origin;
 use crate::point::Place;
 
 /// An order to be fetched and brought, or one that is expected.
@@ -24,7 +23,7 @@ pub(in crate::policy) struct Errand {
     /// What its waiting counts: 1 for an order, less for one that is only expected.
     pub weight: f64,
     pub expected: bool,
-    /// Metres; a driver further from the restaurant is not sent. Infinite where nobody can be further.
+    /// Metres; a driver further from the restaurant is not sent.
     pub radius: f64,
     /// Vehicles that must not be sent, ascending.
     pub barred: Vec<u32>,
@@ -169,10 +168,11 @@ impl super::Problem<'_> {
         let (mut at, mut origin, mut idle) = (driver.free, self.ways.start(vehicle), driver.idle);
         for stop in stops {
             let lead = &self.errands[stop.first()];
-            if !self.may_fetch(vehicle, origin, stop) {
+            let way = self.ways.to_restaurant(origin, lead.restaurant);
+            if !self.may_fetch(vehicle, way.metres, stop) {
                 return false;
             }
-            let way = self.ways.to_restaurant(origin, lead.restaurant);
+            let way = way.seconds;
             let counter = at.max(lead.known) + way + self.half_pickup;
             let ready = stop.errands().fold(f64::MIN, |ready, errand| {
                 ready.max(self.errands[errand].ready)
@@ -205,12 +205,11 @@ impl super::Problem<'_> {
         true
     }
 
-    fn may_fetch(&self, vehicle: usize, from: Origin, stop: &Stop) -> bool {
+    fn may_fetch(&self, vehicle: usize, metres: f64, stop: &Stop) -> bool {
         stop.errands().all(|errand| {
             let errand = &self.errands[errand];
-            (errand.barred.is_empty() || !errand.barred.contains(&(vehicle as u32)))
-                && (errand.radius.is_infinite()
-                    || self.ways.metres(from, errand.restaurant) <= errand.radius)
+            metres <= errand.radius
+                && (errand.barred.is_empty() || !errand.barred.contains(&(vehicle as u32)))
         })
     }
 }

@@ -137,9 +137,11 @@ impl Search<'_> {
     fn lower_bound(&self, errand: usize, vehicle: usize) -> f64 {
         let (problem, errand) = (self.problem, &self.problem.errands[errand]);
         let driver = &problem.vehicles[vehicle];
+        let origin = problem.ways.start(vehicle);
         let way = problem
             .ways
-            .to_restaurant(problem.ways.start(vehicle), errand.restaurant);
+            .to_restaurant(origin, errand.restaurant)
+            .seconds;
         let counter = driver.free.max(errand.known) + way + problem.half_pickup;
         problem
             .weights

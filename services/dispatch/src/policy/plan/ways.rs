@@ -5,7 +5,10 @@
 
 use std::cell::Cell;
 
+use rstar::RTree;
+
 use super::{Errand, Vehicle};
+use crate::fleet::Spot;
 use crate::point::Place;
 use crate::time::{At, Seconds};
 use crate::travel::TravelTime;
@@ -14,6 +17,12 @@ use crate::travel::TravelTime;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Origin(usize);
 
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Way {
+    pub seconds: f64,
+    pub metres: f64,
+}
+
 pub(in crate::policy) struct Ways<'a> {
     travel: &'a dyn TravelTime,
     now: At,
@@ -21,8 +30,8 @@ pub(in crate::policy) struct Ways<'a> {
     origins: Vec<Place>,
     /// By restaurant.
     pickups: Vec<Place>,
-    /// Seconds by origin and restaurant; NaN while nobody has asked.
-    seconds: Vec<Cell<f64>>,
+    /// By origin and restaurant.
+    known: Vec<Cell<Option<Way>>>,
 }
 
 impl<'a> Ways<'a> {
@@ -48,7 +57,7 @@ impl<'a> Ways<'a> {
             travel,
             now,
             vehicles: vehicles.len(),
-            seconds: vec![Cell::new(f64::NAN); origins.len() * pickups.len()],
+            known: vec![Cell::new(None); origins.len() * pickups.len()],
             origins,
             pickups,
         }
@@ -62,20 +71,36 @@ impl<'a> Ways<'a> {
         Origin(self.vehicles + errand)
     }
 
-    /// Seconds from there to the restaurant.
-    pub(super) fn to_restaurant(&self, from: Origin, restaurant: u32) -> f64 {
-        let cell = &self.seconds[from.0 * self.pickups.len() + restaurant as usize];
-        if cell.get().is_nan() {
+    /// From there to the restaurant.
+    pub(super) fn to_restaurant(&self, from: Origin, restaurant: u32) -> Way {
+        let cell = &self.known[from.0 * self.pickups.len() + restaurant as usize];
+        cell.get().unwrap_or_else(|| {
             let pickup = self.pickups[restaurant as usize];
-            cell.set(self.drive(self.origins[from.0], pickup));
-        }
-        cell.get()
+            let metres = self.travel.distance_m(self.origins[from.0], pickup);
+            let Seconds(seconds) = self.travel.seconds(metres, self.now);
+            let way = Way { seconds, metres };
+            cell.set(Some(way));
+            way
+        })
     }
 
-    /// Metres from there to the restaurant.
-    pub(super) fn metres(&self, from: Origin, restaurant: u32) -> f64 {
-        let pickup = self.pickups[restaurant as usize];
-        self.travel.distance_m(self.origins[from.0], pickup)
+    /// By restaurant, the vehicles that start nearest to it: at most so many, by number.
+    pub(super) fn nearest(&self, most: usize) -> Vec<Vec<usize>> {
+        let spot = |who: usize| Spot {
+            place: self.origins[who],
+            who,
+        };
+        if self.vehicles <= most {
+            return vec![(0..self.vehicles).collect(); self.pickups.len()];
+        }
+        let index = RTree::bulk_load((0..self.vehicles).map(spot).collect());
+        let nearest_to = |pickup: &Place| {
+            let spots = index.nearest_neighbor_iter(pickup.0).take(most);
+            let mut nearest: Vec<usize> = spots.map(|spot| spot.who).collect();
+            nearest.sort_unstable();
+            nearest
+        };
+        self.pickups.iter().map(nearest_to).collect()
     }
 
     pub(super) fn drive(&self, from: Place, to: Place) -> f64 {

@@ -1,0 +1,148 @@
+//! What a geo may tune about planning, as configuration has it and as ticks record it.
+
+use serde::{Deserialize, Serialize};
+
+use super::plan::Stop;
+use crate::config::ConfigError;
+
+/// What a plan is made by. Times in seconds; the weights are relative to a second of food wait, which counts 1.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PlanConfig {
+    /// Orders whose food is ready later than this are not planned yet. Default 3600. Too low: drivers are
+    /// given away who will be wanted; too high: only cost.
+    pub horizon_s: f64,
+    /// The orders placed within so long are expected once more within the same time. Default 600; 0: none
+    /// are. Too low: drivers leave where they will be wanted; too high: stale demand binds them.
+    pub expect_s: f64,
+    /// What the waiting of an expected order counts beside a known one's. Default 0.4, within 0..=1. Too
+    /// high: known orders wait for what may never come.
+    pub expect_weight: f64,
+    /// How much dearer each further minute of an order's food wait is: the cost of w minutes is
+    /// `w + tail_weight x w^2`. Default 0.01. Too low: a few wait very long; too high: many wait for few.
+    pub tail_weight: f64,
+    /// What a second of a driver's wait at a restaurant counts, beyond his first errand. Default 0.1.
+    pub driver_wait_weight: f64,
+    /// What a second of the way to a restaurant counts. Default 0.01. Too high: near drivers are used up
+    /// while far ones stand idle.
+    pub way_weight: f64,
+    /// How many orders one tick plans at most, the first to be ready, and how many it expects at most.
+    /// Default 500. Too low: drivers are given away who will be wanted; too high: only cost, which grows
+    /// with it times the number of drivers.
+    pub orders: usize,
+    /// How many drivers are considered for each order. Default 24. Too low: worse plans; too high: cost.
+    pub candidates: usize,
+    /// How many routes one tick may evaluate. Default 60000, some ten milliseconds. Too low: worse plans
+    /// under pressure.
+    pub effort: usize,
+}
+
+impl PlanConfig {
+    /// The same plan in a world whose time runs so many times as fast.
+    pub(super) fn sped_up(&self, by: f64) -> PlanConfig {
+        PlanConfig {
+            horizon_s: self.horizon_s / by,
+            expect_s: self.expect_s / by,
+            tail_weight: self.tail_weight * by,
+            ..self.clone()
+        }
+    }
+
+    /// What cannot be: the field and its value.
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        let not_negative = [
+            ("horizon_s", self.horizon_s),
+            ("expect_s", self.expect_s),
+            ("expect_weight", self.expect_weight),
+            ("tail_weight", self.tail_weight),
+            ("driver_wait_weight", self.driver_wait_weight),
+            ("way_weight", self.way_weight),
+        ];
+        let wrong = |(_, value): &(&str, f64)| !(value.is_finite() && *value >= 0.0);
+        match not_negative.into_iter().find(wrong) {
+            None => Ok(()),
+            Some((field, value)) => Err(ConfigError::OutOfRange {
+                field,
+                must: "0 or more",
+                value,
+            }),
+        }
+    }
+}
+
+impl BundleConfig {
+    /// See `PlanConfig::sped_up`.
+    pub(super) fn sped_up(&self, by: f64) -> BundleConfig {
+        BundleConfig {
+            plan: self.plan.sped_up(by),
+            spread_s: self.spread_s / by,
+            ..self.clone()
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        let size = self.max_orders as f64;
+        for (field, value, fits, must) in [
+            (
+                "max_orders",
+                size,
+                (2..=Stop::MOST).contains(&self.max_orders),
+                "2 or 3",
+            ),
+            ("spread_s", self.spread_s, self.spread_s >= 0.0, "0 or more"),
+            (
+                "detour_weight",
+                self.detour_weight,
+                self.detour_weight >= 0.0,
+                "0 or more",
+            ),
+        ] {
+            if !fits {
+                return Err(ConfigError::OutOfRange { field, must, value });
+            }
+        }
+        self.plan.check()
+    }
+}
+
+impl Default for PlanConfig {
+    fn default() -> Self {
+        Self {
+            horizon_s: 3_600.0,
+            expect_s: 600.0,
+            expect_weight: 0.4,
+            tail_weight: 0.01,
+            driver_wait_weight: 0.1,
+            way_weight: 0.01,
+            orders: 500,
+            candidates: 24,
+            effort: 60_000,
+        }
+    }
+}
+
+/// When orders of one restaurant may share a trip.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BundleConfig {
+    pub plan: PlanConfig,
+    /// How many orders a trip may carry, 2 or 3. Default 3.
+    pub max_orders: usize,
+    /// Orders share a trip only if their food is ready within so long of each other. Default 900.
+    /// Too high: food gets cold beside its companion.
+    pub spread_s: f64,
+    /// What a second of a customer's detour counts. Default 0.5. Too low: later customers wait for the
+    /// earlier ones; too high: drivers go twice where once would do.
+    pub detour_weight: f64,
+}
+
+impl Default for BundleConfig {
+    fn default() -> Self {
+        Self {
+            plan: PlanConfig::default(),
+            max_orders: Stop::MOST,
+            spread_s: 900.0,
+            detour_weight: 0.5,
+        }
+    }
+}
