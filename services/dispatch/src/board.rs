@@ -103,7 +103,7 @@ impl<'a> Board<'a> {
         let Some(pendings) = self.one_trip(orders) else {
             return self.audit.exclusive.holds(false);
         };
-        let trip_id = TripId::starting_with(orders[0], pendings[0].request.attempt);
+        let trip_id = TripId::starting_with(orders[0], driver, self.now);
         let mut claims = Vec::new();
         for (position, pending) in (0..).zip(pendings) {
             let Some((eta, driver_free_since)) = self.vet(pending, driver) else {

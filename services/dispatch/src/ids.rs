@@ -7,6 +7,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::time::At;
+
 /// An order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -18,15 +20,17 @@ impl fmt::Display for OrderId {
     }
 }
 
-/// A trip: what one driver does between two stretches of being free. Derived from its first order and that order's attempt, so that a replay names it alike.
+/// A trip: what one driver does between two stretches of being free. Derived from its first order, its driver and its
+/// instant, so that a replay names it alike; the order alone would not do, since it can leave a trip that goes on with others and begin one anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TripId(pub Uuid);
 
 impl TripId {
-    /// The trip that begins with this attempt at this order.
-    pub fn starting_with(order: OrderId, attempt: u32) -> TripId {
-        TripId(Uuid::new_v5(&order.0, format!("trip/{attempt}").as_bytes()))
+    /// The trip that begins with this order for this driver at this instant.
+    pub fn starting_with(order: OrderId, driver: &DriverId, at: At) -> TripId {
+        let name = format!("trip/{}/{driver}", at.0);
+        TripId(Uuid::new_v5(&order.0, name.as_bytes()))
     }
 }
 

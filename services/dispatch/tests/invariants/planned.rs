@@ -83,8 +83,10 @@ impl Story<'_> {
             let Some(hold) = tick.holds.iter().find(|h| h.order_id == request.order_id) else {
                 prop_assert!(
                     tick.failures.iter().any(|f| f.order_id == request.order_id),
-                    "left without a word: {:?}",
-                    request
+                    "left without a word: {:?} by {:?} after {:?}",
+                    request.order_id,
+                    tick,
+                    before
                 );
                 continue;
             };
