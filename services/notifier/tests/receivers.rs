@@ -265,7 +265,7 @@ async fn a_receiver_that_fails_is_tried_with_one_message_at_a_time_however_many_
 
 #[tokio::test]
 async fn what_the_order_has_overtaken_is_dropped_as_stale_and_not_sent_again() {
-    let ground = ground("chicago-loop").await;
+    let ground = ground("madrid-centro").await;
     let (address, seen) = receivers().await;
     let settings = [("NOTIFIER__WEBHOOK_RETRY_MS", "[300]")];
     let running = start(&ground, address, &settings).await;

@@ -57,12 +57,10 @@ impl Platform {
             stack,
         };
         assert!(platform.run(&["schemas", "register"]).status.success());
-        // Another test may be creating what all geos share at the same moment.
+        // Another test may be creating what all geos share at the same moment, or have created it as it likes it.
+        let apply = ["topics", "apply", "--allow-lower-retention", "--geos", geo];
         wait_for("the topics", DEADLINE, async || {
-            platform
-                .run(&["topics", "apply", "--geos", geo])
-                .status
-                .success()
+            platform.run(&apply).status.success()
         })
         .await;
         platform.empty().await;
