@@ -224,16 +224,19 @@ impl Lookahead {
 }
 
 /// All who have a place to start from: free ones where they stand, busy ones where their trip ends.
+///
+/// Who is not heard is not counted on. Who should have ended his trip by now is expected after as long again as he is late
+/// already: the later he is, the less is known of when he will come, and nobody waits for one who never does.
 fn vehicles(board: &Board<'_>) -> (Vec<DriverId>, Vec<Vehicle>) {
     let (mut drivers, mut vehicles) = (Vec::new(), Vec::new());
     for driver in board.fleet.iter() {
         let heard = board.rules.heard_until(driver.seen_at) >= board.now;
         let starts = match driver.trip {
             None => driver.indexed.filter(|_| heard).map(|place| (0.0, place)),
-            Some(_) if !driver.online => None,
+            Some(_) if !driver.online || !heard => None,
             Some(trip) => {
                 let end = board.trips.ends(trip, board.rules);
-                end.map(|(at, _, place)| (at.since(board.now).0.max(0.0), place))
+                end.map(|(at, _, place)| (at.since(board.now).0.abs(), place))
             }
         };
         let Some((free, place)) = starts else {
