@@ -34,6 +34,8 @@ use crate::{http, telemetry};
 pub const EXIT_START: u8 = 2;
 /// Stopping took too long, or a second signal came.
 pub const EXIT_FORCED: u8 = 3;
+/// How long the last words to PostgreSQL may take once the lanes are handed over.
+const PARTING: Duration = Duration::from_secs(1);
 /// The watchdog ended the process.
 pub const EXIT_STALLED: i32 = 4;
 /// The engine could not go on.
@@ -188,10 +190,16 @@ where
         }
     });
     let ended = engine.run(membership, stop).await;
-    if ended.is_ok() {
-        instance.leave().await;
+    // Nothing depends on either: a database that is away must not keep the process.
+    let parting = async {
+        if ended.is_ok() {
+            instance.leave().await;
+        }
+        db.close().await;
+    };
+    if tokio::time::timeout(PARTING, parting).await.is_err() {
+        tracing::warn!("PostgreSQL did not take leave in time");
     }
-    db.close().await;
     tracing::info!("stopped");
     telemetry.finish();
     Ok(ended?)
