@@ -3,62 +3,18 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod sample;
+mod tables;
 
-use harness::Stack;
 use lifecycle::{Payment, State, Status};
-use orders::MIGRATIONS;
 use orders::fact::Said;
 use orders::order::Order;
-use orders::store::{self, StoreError};
 use orders::stuck;
 use orders::working_set::WorkingSet;
 use sample::{Bench, at, cancel, captured, fact, placed};
-use sqlx::PgPool;
+use tables::{database, in_state, insert, load, save};
 use uuid::Uuid;
 
 const ID: Uuid = Uuid::from_u128(7);
-
-async fn database() -> PgPool {
-    let pool = Stack::from_env()
-        .database()
-        .await
-        .unwrap()
-        .pool()
-        .await
-        .unwrap();
-    MIGRATIONS.run(&pool).await.unwrap();
-    pool
-}
-
-async fn save(set: &WorkingSet, pool: &PgPool) -> Result<(), StoreError> {
-    let mut tx = pool.begin().await?;
-    store::save(set, at(5), &mut tx).await?;
-    tx.commit().await?;
-    Ok(())
-}
-
-async fn load(ids: &[Uuid], pool: &PgPool) -> Vec<Order> {
-    let mut tx = pool.begin().await.unwrap();
-    store::load(ids, &mut tx).await.unwrap()
-}
-
-/// An order in a given state, whatever way led there.
-fn in_state(id: u128, state: State) -> Order {
-    let mut bench = Bench::new();
-    bench.order(Uuid::from_u128(id), []);
-    let order = bench.set.order(Uuid::from_u128(id)).unwrap().clone();
-    Order {
-        state,
-        driver_id: Some("d-1".into()),
-        ..order
-    }
-}
-
-async fn insert(order: Order, pool: &PgPool) -> Result<(), StoreError> {
-    let mut set = WorkingSet::default();
-    set.insert(order);
-    save(&set, pool).await
-}
 
 #[tokio::test]
 async fn stuck_orders_are_those_that_nothing_has_moved_since_their_food_was_ready() {

@@ -3,70 +3,28 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod sample;
+mod tables;
 
-use harness::Stack;
 use lifecycle::{Assignment, Kitchen as Progress, Payment, Phase, State, Status};
+use orders::early_store;
 use orders::order::Order;
-use orders::store::{self, StoreError};
+use orders::store::{self};
 use orders::working_set::{Early, WorkingSet};
-use orders::{MIGRATIONS, early_store};
 use runtime::ApplyError;
 use sample::{
     Bench, LANE, assigned, at, cancel, captured, delivered, fact, food_ready, kitchen_rejects,
     picked_up, placed, ready_in,
 };
 use sqlx::{PgConnection, PgPool, Row};
+use tables::{database, in_state, insert, load, save};
 use uuid::Uuid;
 
 const ID: Uuid = Uuid::from_u128(7);
-
-async fn database() -> PgPool {
-    let pool = Stack::from_env()
-        .database()
-        .await
-        .unwrap()
-        .pool()
-        .await
-        .unwrap();
-    MIGRATIONS.run(&pool).await.unwrap();
-    pool
-}
-
-async fn save(set: &WorkingSet, pool: &PgPool) -> Result<(), StoreError> {
-    let mut tx = pool.begin().await?;
-    store::save(set, at(5), &mut tx).await?;
-    early_store::save(set, &mut tx).await?;
-    tx.commit().await?;
-    Ok(())
-}
-
-async fn load(ids: &[Uuid], pool: &PgPool) -> Vec<Order> {
-    let mut tx = pool.begin().await.unwrap();
-    store::load(ids, &mut tx).await.unwrap()
-}
 
 async fn load_early(ids: &[Uuid], pool: &PgPool) -> Vec<Early> {
     early_store::load(ids, &mut pool.begin().await.unwrap())
         .await
         .unwrap()
-}
-
-/// An order in a given state, whatever way led there.
-fn in_state(id: u128, state: State) -> Order {
-    let mut bench = Bench::new();
-    bench.order(Uuid::from_u128(id), []);
-    let order = bench.set.order(Uuid::from_u128(id)).unwrap().clone();
-    Order {
-        state,
-        driver_id: Some("d-1".into()),
-        ..order
-    }
-}
-
-async fn insert(order: Order, pool: &PgPool) -> Result<(), StoreError> {
-    let mut set = WorkingSet::default();
-    set.insert(order);
-    save(&set, pool).await
 }
 
 #[tokio::test]
