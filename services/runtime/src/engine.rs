@@ -78,6 +78,8 @@ pub(crate) struct Engine<P: Processor> {
 
 /// Longest the loop rests without looking around.
 const REST: Duration = Duration::from_millis(250);
+/// How long leaving the group may take before the session is left to expire.
+const LEAVE: Duration = Duration::from_secs(5);
 /// Fewer waiting messages than this are worth waiting for company.
 const COMPANY: usize = 200;
 
@@ -115,10 +117,7 @@ impl<P: Processor> Engine<P> {
         loop {
             self.take_inputs().await?;
             if *stop.borrow() {
-                membership.leave();
-                if membership.left() {
-                    return Ok(());
-                }
+                return self.leave(&membership).await;
             }
             self.heed_decisions().await;
             let restored = self.restore().await;
@@ -129,6 +128,23 @@ impl<P: Processor> Engine<P> {
                 self.rest(&mut stop).await?;
             }
         }
+    }
+
+    /// Hands the lanes over and leaves the group. No cycle and no recovery is begun any more: what a broker that is away would
+    /// hold up is the next owner's to finish.
+    async fn leave(mut self, membership: &Membership) -> Result<(), EngineError> {
+        membership.leave();
+        let left = async {
+            while let Some(ownership) = self.parts.ownership.recv().await {
+                self.take(Input::Ownership(ownership)).await?;
+            }
+            Ok(())
+        };
+        let left = tokio::time::timeout(LEAVE, left).await;
+        left.unwrap_or_else(|_| {
+            tracing::warn!("the group did not take leave in time: it will miss this member when the session expires");
+            Ok(())
+        })
     }
 
     /// Takes everything that is already there.
@@ -180,19 +196,16 @@ impl<P: Processor> Engine<P> {
     async fn rest(&mut self, stop: &mut watch::Receiver<bool>) -> Result<(), EngineError> {
         let until = tokio::time::Instant::from_std(self.next_deadline());
         let room = self.has_room();
-        let stopping = *stop.borrow();
         let input = tokio::select! {
             biased;
             ownership = self.parts.ownership.recv() => match ownership {
                 Some(ownership) => Input::Ownership(ownership),
-                // It has left the group, as it was told to.
-                None if stopping => return Ok(()),
                 None => return Err(EngineError::ThreadEnded("membership")),
             },
             Some(read) = self.committed_reads.recv() => Input::Committed(read),
             Some(answer) = self.calls.next() => Input::Answer(answer),
             read = self.parts.reads.recv(), if room => Input::Read(read.ok_or(EngineError::ThreadEnded("reader"))?),
-            _ = stop.changed(), if !stopping => return Ok(()),
+            _ = stop.changed() => return Ok(()),
             () = tokio::time::sleep_until(until) => return Ok(()),
         };
         self.take(input).await

@@ -11,7 +11,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rdkafka::bindings::rd_kafka_resp_err_t;
 use rdkafka::client::ClientContext;
@@ -52,8 +52,6 @@ pub(crate) struct Membership {
 }
 
 const POLL: Duration = Duration::from_millis(100);
-/// How long leaving the group may take before the session is left to expire.
-const LEAVE: Duration = Duration::from_secs(10);
 
 impl Membership {
     /// Joins the group. Publishing must be ready before: a member may own lanes from the first callback on.
@@ -80,18 +78,19 @@ impl Membership {
         })
     }
 
-    /// Starts leaving the group: lanes are revoked through the usual events. [`Membership::left`] says when it is done.
+    /// Starts leaving the group: lanes are revoked through the usual events, which end when it is done.
     pub(crate) fn leave(&self) {
         self.stop.store(true, Ordering::Relaxed);
     }
 
-    pub(crate) fn left(&self) -> bool {
+    fn left(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 }
 
 /// Polls until told to stop, then leaves: unsubscribing makes even a static member leave at once, where closing would not.
-/// It is no member any more once its leave is under way; closed before that, librdkafka would not send it.
+/// It is no member any more once its leave is under way; closed before that, librdkafka would not send it. How long that may
+/// take is up to the engine, which waits for the events to end.
 fn keep(
     consumer: &BaseConsumer<GroupContext>,
     stop: &AtomicBool,
@@ -109,8 +108,7 @@ fn keep(
         }
     }
     consumer.unsubscribe();
-    let deadline = Instant::now() + LEAVE;
-    while (consumer.context().holds_any() || is_member(consumer)) && Instant::now() < deadline {
+    while consumer.context().holds_any() || is_member(consumer) {
         _ = consumer.poll(POLL);
     }
 }

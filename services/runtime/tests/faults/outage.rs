@@ -53,6 +53,8 @@ async fn a_process_that_is_told_to_stop_during_an_outage_stops() {
             .set("POSTGRES__URL", world.db.url_through(postgres.address()))
             .start();
         toy.runs(2).await;
+        world.feed(200).await;
+        // Whatever was under way is cut.
         gone.outage();
         world.feed(20).await;
         toy.terminate().await;
