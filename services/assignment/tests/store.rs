@@ -72,7 +72,7 @@ async fn a_story_leaves_the_rows_that_tell_it() {
         .unwrap();
     assert_eq!(row, ("delivered".to_owned(), false, 5));
     let row: (String, Option<uuid::Uuid>) =
-        sqlx::query_as("SELECT status, active_order FROM drivers")
+        sqlx::query_as("SELECT status, active_trip FROM drivers")
             .fetch_one(&mut *tx)
             .await
             .unwrap();
@@ -230,7 +230,7 @@ async fn a_driver_whose_row_and_assignment_differ_is_not_loaded() {
     let pool = pool().await;
     let mut tx = pool.begin().await.unwrap();
     assigned(&mut tx).await;
-    sqlx::query("UPDATE drivers SET status = 'free', active_order = NULL")
+    sqlx::query("UPDATE drivers SET status = 'free', active_trip = NULL")
         .execute(&mut *tx)
         .await
         .unwrap();
@@ -294,7 +294,7 @@ async fn every_status_that_is_written_is_one_the_tables_allow() {
     let mut tx = pool.begin().await.unwrap();
     for status in ["offline", "free", "busy"] {
         let order = (status == "busy").then(|| order(1));
-        let statement = "INSERT INTO drivers (geo, driver_id, version, status, on_duty, duty_at, free_since, active_order) \
+        let statement = "INSERT INTO drivers (geo, driver_id, version, status, on_duty, duty_at, free_since, active_trip) \
             VALUES ('x', $1, 1, $1, $1 = 'free', now(), now(), $2)";
         sqlx::query(statement)
             .bind(status)

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{DriverId, OrderId, TripId};
 use crate::point::{Place, Point};
 use crate::time::At;
+use crate::trip::LastDrop;
 
 /// What is known of a driver apart from his trip; what `drivers` stores, the position excepted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,6 +25,8 @@ pub struct DriverRecord {
     pub position: Option<Point>,
     /// Event time of that position, or of his having left this geo.
     pub seen_at: Option<At>,
+    /// His last delivery on the trip that he is on, if there was one.
+    pub last_drop: Option<LastDrop>,
 }
 
 /// What a driver can be asked for.
@@ -91,7 +94,7 @@ impl Driver {
         (self.online && self.trip.is_none()).then_some(place)
     }
 
-    pub fn record(&self) -> DriverRecord {
+    pub fn record(&self, last_drop: Option<LastDrop>) -> DriverRecord {
         DriverRecord {
             driver_id: self.id.clone(),
             online: self.online,
@@ -100,6 +103,7 @@ impl Driver {
             free_since: self.free_since,
             position: self.position.map(|(point, _)| point),
             seen_at: (self.seen_at > At::MIN).then_some(self.seen_at),
+            last_drop,
         }
     }
 }

@@ -51,4 +51,4 @@ pub use scheduler::{Gauges, Scheduler};
 pub use snapshot::Snapshot;
 pub use time::{At, Seconds};
 pub use travel::{Road, RoadConfig, RoadConfigError, TravelTime, WholeMinutes};
-pub use trip::{Assignment, Phase};
+pub use trip::{Assignment, LastDrop, Phase};
