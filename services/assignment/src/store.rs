@@ -124,21 +124,25 @@ pub async fn commit<'a>(
     if !refused.is_empty() {
         // Whoever holds the driver elsewhere may have let him go a moment ago; who holds him here is a contradiction.
         let statement = "SELECT count(*) FROM assignments a \
-            JOIN UNNEST($1::text[], $2::text[], $3::uuid[], $4::uuid[]) AS u(geo, driver_id, trip_id, order_id) \
-                ON a.geo = u.geo \
-            WHERE a.active AND (a.driver_id = u.driver_id AND a.trip_id <> u.trip_id OR a.order_id = u.order_id)";
-        let column = |of: fn(&Commitment<'_>) -> Uuid| {
-            let rows = taken.iter().map(|(_, row)| of(row));
-            rows.collect::<Vec<_>>()
-        };
-        let names = taken
-            .iter()
-            .map(|(_, row)| row.assignment.driver_id.as_str());
+            JOIN UNNEST($1::text[], $2::text[], $3::uuid[], $4::smallint[], $5::uuid[]) \
+                AS u(geo, driver_id, trip_id, trip_position, order_id) ON a.geo = u.geo \
+            WHERE a.active AND (a.order_id = u.order_id OR a.driver_id = u.driver_id \
+                AND (a.trip_id <> u.trip_id OR a.trip_position = u.trip_position))";
+        let (mut geos, mut names, mut trips) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut positions, mut orders) = (Vec::new(), Vec::new());
+        for (geo, row) in taken {
+            geos.push(*geo);
+            names.push(row.assignment.driver_id.as_str());
+            trips.push(row.assignment.trip_id.0);
+            positions.push(i16::from(row.assignment.position));
+            orders.push(row.assignment.request.order_id.0);
+        }
         let query = sqlx::query_scalar::<_, i64>(statement)
-            .bind(taken.iter().map(|(geo, _)| *geo).collect::<Vec<_>>())
-            .bind(names.collect::<Vec<_>>())
-            .bind(column(|row| row.assignment.trip_id.0))
-            .bind(column(|row| row.assignment.request.order_id.0));
+            .bind(geos)
+            .bind(names)
+            .bind(trips)
+            .bind(positions)
+            .bind(orders);
         let contradictions = query.fetch_one(tx).await?;
         if contradictions > 0 {
             metric::checked("exclusive_in_tables", 0, 1);
