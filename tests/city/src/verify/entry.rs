@@ -45,6 +45,7 @@ pub struct Record {
     pub order_id: Option<Uuid>,
     pub order_version: Option<i32>,
     pub driver_id: Option<String>,
+    pub trip_id: Option<Uuid>,
     /// Minor units and currency of a payment or refund.
     pub amount: Option<(i64, String)>,
     /// Of a notification: which event, over what, to whom.
