@@ -113,7 +113,7 @@ fn trips_survive_cancelled_declined_and_rejected_orders() {
     };
     let (mut delivered, mut shared) = (0, 0);
     for seed in 1..25 {
-        let mut city = city(world.clone(), seed);
+        let mut city = city(world, seed);
         shared += live_with(Services::with_trips(3), &mut city).shared;
         let progress = city.progress();
         assert!(city.is_over() && progress.busy == 0, "{progress:?}");

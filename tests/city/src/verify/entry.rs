@@ -23,6 +23,7 @@ pub struct Entry {
 
 /// What the payload turned out to be.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::large_enum_variant)] // Nearly all are records.
 pub enum Content {
     Record(Record),
     /// And why.
