@@ -16,7 +16,7 @@ const NEAREST: usize = 160;
 
 /// The vehicles that come into question for each errand, with what it costs to send them, in that order.
 pub(super) fn candidates(problem: &Problem<'_>) -> Vec<Vec<(usize, f64)>> {
-    let around = problem.ways.nearest(NEAREST.max(problem.candidates));
+    let around = around(problem);
     let mut nearest: Vec<(f64, f64, usize)> = Vec::new();
     problem
         .errands
@@ -24,13 +24,8 @@ pub(super) fn candidates(problem: &Problem<'_>) -> Vec<Vec<(usize, f64)>> {
         .enumerate()
         .map(|(index, errand)| {
             nearest.clear();
-            for &vehicle in &around[errand.restaurant as usize] {
+            for &(vehicle, way) in &around[errand.restaurant as usize] {
                 let driver = &problem.vehicles[vehicle];
-                let origin = problem.ways.start(vehicle);
-                let way = problem
-                    .ways
-                    .to_restaurant(origin, errand.restaurant)
-                    .seconds;
                 let counter = driver.free.max(errand.known) + way + problem.half_pickup;
                 if counter <= driver.until {
                     nearest.push(((counter - errand.ready).max(0.0), way, vehicle));
@@ -55,6 +50,22 @@ pub(super) fn candidates(problem: &Problem<'_>) -> Vec<Vec<(usize, f64)>> {
                 .collect()
         })
         .collect()
+}
+
+/// By restaurant, the vehicles that start near it, and how long each would drive there.
+fn around(problem: &Problem<'_>) -> Vec<Vec<(usize, f64)>> {
+    let nearest = problem.ways.nearest(NEAREST.max(problem.candidates));
+    let ways_to = |(restaurant, vehicles): (u32, Vec<usize>)| {
+        let way = |vehicle| {
+            let origin = problem.ways.start(vehicle);
+            problem.ways.to_restaurant(origin, restaurant).seconds
+        };
+        vehicles
+            .into_iter()
+            .map(|vehicle| (vehicle, way(vehicle)))
+            .collect()
+    };
+    (0..).zip(nearest).map(ways_to).collect()
 }
 
 /// The vehicle that fetches each errand first, if one does.
