@@ -37,7 +37,7 @@ pub use config::{Config, ConfigError};
 pub use decision::{
     Decision, Failure, FailureReason, Hold, Missing, Release, ReleaseReason, Tick, TripSlot,
 };
-pub use driver::{DriverRecord, DriverStatus};
+pub use driver::{DriverRecord, DriverStatus, Shift};
 pub use fleet::Candidate;
 pub use ids::{DriverId, OrderId, RestaurantId, TripId};
 pub use input::{Applied, Input};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::audit::Audit;
 use crate::config::Config;
-use crate::driver::{Driver, DriverRecord, DriverStatus};
+use crate::driver::{Driver, DriverRecord, DriverStatus, Shift};
 use crate::fleet::{Fleet, Stir};
 use crate::ids::{DriverId, OrderId};
 use crate::input::{Applied, Input};
@@ -90,6 +90,7 @@ impl Scheduler {
                 driver.free_since = record.free_since;
                 driver.position = position;
                 driver.seen_at = record.seen_at.unwrap_or(At::MIN);
+                driver.next_shift = record.next_shift.map(|shift| rules.placed(shift));
             });
         }
         for assignment in snapshot.assignments {
@@ -162,6 +163,7 @@ impl Scheduler {
                 shift_end,
             } => self.duty(&driver_id, at, true, shift_end),
             Input::DriverOffline { driver_id, at } => self.duty(&driver_id, at, false, None),
+            Input::ShiftAnnounced { driver_id, shift } => self.announce(&driver_id, shift),
             Input::DriverPing {
                 driver_id,
                 position,
@@ -244,6 +246,9 @@ impl Scheduler {
             if online && !driver.online {
                 driver.free_since = driver.free_since.max(at);
             }
+            if online {
+                driver.next_shift = None;
+            }
             driver.online = online;
             driver.duty_at = at;
             driver.shift_end = shift_end;
@@ -258,6 +263,14 @@ impl Scheduler {
             }
         }
         Applied::Changed
+    }
+
+    fn announce(&mut self, id: &DriverId, shift: Shift) -> Applied {
+        let known = self.fleet.get(id).and_then(|driver| driver.next_shift);
+        let news = known.is_none_or(|(known, _)| known != shift);
+        let shift = self.rules.placed(shift);
+        self.change_driver(id, |driver| driver.next_shift = Some(shift));
+        Applied::changed_if(news)
     }
 
     fn sight(&mut self, id: &DriverId, at: At, position: Option<Point>) -> Applied {

@@ -54,6 +54,8 @@ pub async fn load(
             position: driver.seen.map(|(point, _)| point),
             seen_at: driver.seen.map(|(_, at)| at),
             last_drop: driver.last_drop,
+            // Nobody announces shifts to this service yet.
+            next_shift: None,
         });
         lane.drivers.insert(driver_id, driver);
     }
