@@ -70,7 +70,7 @@ impl Policy for Lookahead {
     fn id(&self) -> PolicyId {
         PolicyId {
             name: self.name,
-            version: 1,
+            version: 2,
         }
     }
 
@@ -122,7 +122,7 @@ impl Lookahead {
             errands,
             vehicles,
             weights: Weights {
-                food_squared: self.plan.tail_weight / 60.0,
+                squared: self.plan.tail_weight / 60.0,
                 detour: self.detour_weight,
                 wait: self.plan.driver_wait_weight,
                 way: self.plan.way_weight,
@@ -166,6 +166,8 @@ impl Lookahead {
                 dropoff,
                 ready: request.ready_at.since(now).0,
                 known: 0.0,
+                given: request.ready_at.since(request.placed_at).0
+                    + board.rules.eta(pickup, dropoff, now).0,
                 drive: board.rules.eta(pickup, dropoff, now).0,
                 weight: 1.0,
                 expected: false,
