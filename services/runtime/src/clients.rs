@@ -92,6 +92,8 @@ pub(crate) fn reader(
             "queued.max.messages.kbytes",
             (runtime.fetch_mb * 1024).to_string(),
         )
+        // Of one partition at a time: all that are behind answer at once, and their answers count beside the queue.
+        .set("fetch.message.max.bytes", "262144")
         .set("statistics.interval.ms", "5000");
     config
 }
@@ -128,6 +130,8 @@ pub(crate) fn producer(
         // What Java clients use: every client in any language finds the same partition for a key.
         .set("partitioner", "murmur2_random")
         .set("compression.type", "lz4")
+        // The transaction's outcome says all of them: a report per message is work for nobody.
+        .set("delivery.report.only.error", "true")
         // Room for a dead letter: a message of the brokers' largest size, and its new headers.
         .set("message.max.bytes", "2000000")
         .set("linger.ms", "0")

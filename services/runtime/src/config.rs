@@ -197,7 +197,7 @@ pub struct RuntimeSettings {
     /// How long a cycle waits for company after its first event, in milliseconds. Default 1. Larger: fewer, cheaper cycles
     /// at low load, and that much more latency per hop.
     pub gather_ms: u64,
-    /// Bytes of fetched messages held in memory, in MiB. Default 16.
+    /// Bytes of fetched messages held in memory, in MiB, and as many again in the client. Default 4.
     pub fetch_mb: usize,
     /// Outside calls in flight at once. Default 64.
     pub call_concurrency: usize,
@@ -239,7 +239,7 @@ impl Default for RuntimeSettings {
             transaction_timeout_ms: 10_000,
             max_batch: 4_000,
             gather_ms: 1,
-            fetch_mb: 16,
+            fetch_mb: 4,
             call_concurrency: 64,
             reject_limit_per_minute: 600,
             stall_timeout_s: 300,
