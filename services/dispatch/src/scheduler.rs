@@ -39,12 +39,15 @@ pub struct Scheduler {
 impl Scheduler {
     /// An empty scheduler. The configuration is taken as checked.
     pub fn new(config: Config, travel: Arc<dyn TravelTime>, policy: Arc<dyn Policy>) -> Scheduler {
-        let tolerance = policy.tolerance(Seconds(config.tolerance_s));
+        let configured = Seconds(config.tolerance_s);
+        let most = configured + config.widening.most(&config);
+        let (tolerance, widest) = (policy.tolerance(configured), policy.tolerance(most));
         Scheduler {
             rules: Rules {
                 config,
                 travel,
                 tolerance,
+                widest,
                 listening_since: At::MIN,
             },
             policy,
