@@ -99,6 +99,11 @@ impl Queue {
         self.pending.len()
     }
 
+    /// When the food of those that wait is ready first.
+    pub fn first_ready(&self) -> Option<At> {
+        self.by_ready.first().map(|(at, _)| *at)
+    }
+
     /// How many wait whose food is ready by then.
     pub fn ready_by(&self, at: At) -> usize {
         let end = (at, OrderId(Uuid::max()));

@@ -448,6 +448,13 @@ impl Scheduler {
         &self.rules.config
     }
 
+    /// For how long the oldest of the waiting requests has been due for a driver at the door, by the configured tolerance.
+    pub fn oldest_due(&self, now: At) -> Seconds {
+        let tolerance = Seconds(self.rules.config.tolerance_s);
+        let due_at = self.queue.first_ready().map(|at| at.minus(tolerance));
+        due_at.map_or(Seconds::ZERO, |at| now.since(at).max(Seconds::ZERO))
+    }
+
     /// How many requests wait, how many orders are under way, how many drivers could be asked, and for
     /// how many requests nobody within reach is free.
     pub fn gauges(&self) -> Gauges {
