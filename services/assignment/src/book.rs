@@ -30,7 +30,8 @@ use crate::units;
 pub use changes::{
     Changes, Commitment, DriverRow, EndedRow, OrderRow, PhaseRow, RequestRow, active_phase,
 };
-pub use ticks::Ticked;
+pub use drivers::Pickup;
+pub use ticks::{Pulse, Ticked};
 
 /// See the module.
 #[derive(Debug)]
@@ -42,6 +43,8 @@ pub struct Book {
     facts: Vec<Fact>,
     /// What the tick of this cycle decided; it stands once the tables have taken it.
     ticked: Option<Ticked>,
+    /// Of this cycle, for metrics.
+    pickups: Vec<Pickup>,
     touched: Touched,
 }
 
@@ -82,6 +85,7 @@ impl Book {
             drivers,
             facts: Vec::new(),
             ticked: None,
+            pickups: Vec::new(),
             touched: Touched::default(),
         }
     }
@@ -272,6 +276,11 @@ impl Book {
     /// The assignments that ended, in order; to be stored before commitments, which may take the same drivers again.
     pub fn take_ended(&mut self) -> Vec<EndedRow> {
         std::mem::take(&mut self.touched.ended)
+    }
+
+    /// The pickups that drivers told of.
+    pub fn take_pickups(&mut self) -> Vec<Pickup> {
+        std::mem::take(&mut self.pickups)
     }
 
     /// The records to publish, in order.

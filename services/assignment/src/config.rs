@@ -43,6 +43,7 @@ pub struct Config {
 pub struct GeoConfig {
     pub policy: Option<PolicySpec>,
     pub tolerance_s: Option<f64>,
+    pub widening: Option<dispatch::Widening>,
     pub travel: Option<Travel>,
 }
 
@@ -127,8 +128,10 @@ impl Config {
         if let Some(tolerance_s) = own.tolerance_s {
             dispatch.tolerance_s = tolerance_s;
         }
+        dispatch.widening = own.widening.unwrap_or(dispatch.widening);
         let world = [
             &mut dispatch.tolerance_s,
+            &mut dispatch.widening_s,
             &mut dispatch.max_wait_s,
             &mut dispatch.cool_down_s,
             &mut dispatch.pickup_service_s,
@@ -246,6 +249,7 @@ mod tests {
             let rules = config.rules(geo).unwrap();
             assert_eq!(rules.policy.id().name, "lookahead");
             assert_eq!(rules.parameters["dispatch.tolerance_s"], "120.0");
+            assert_eq!(rules.parameters["dispatch.widening"], "none");
             assert_eq!(rules.parameters["travel.time_zone"], geo.time_zone.name());
             assert_eq!(rules.parameters["policy.name"], "lookahead");
         }
@@ -269,7 +273,7 @@ mod tests {
     fn a_geo_may_differ() {
         let name = Catalogue::embedded().geos()[0].name.to_string();
         let text = format!(
-            r#"{{"geos": {{"{name}": {{"policy": {{"name": "fifo"}}, "tolerance_s": 60, "travel": {{"speed_kmh": 18}}}}}}}}"#
+            r#"{{"geos": {{"{name}": {{"policy": {{"name": "fifo"}}, "tolerance_s": 60, "widening": "linear", "travel": {{"speed_kmh": 18}}}}}}}}"#
         );
         let config = config(&text).unwrap();
         let rules = rules(&config).unwrap();
@@ -277,6 +281,7 @@ mod tests {
             (rules.policy.id().name, rules.dispatch.tolerance_s),
             ("fifo", 60.0)
         );
+        assert_eq!(rules.parameters["dispatch.widening"], "linear");
         assert_eq!(
             rules.travel.seconds(1000.0, dispatch::At(0)).0,
             1000.0 * 1.35 * 3.6 / 18.0

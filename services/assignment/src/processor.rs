@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Instant;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use contracts::streams::{DriverAssignmentEvent, DriverLocation};
@@ -150,7 +151,10 @@ impl Processor for Assignment {
         for lane in &mut cycle.lanes {
             apply_messages(lane, now);
             if lane.state.tick_wanted(now) {
-                lane.state.book.tick(now);
+                let LaneState { book, metrics, .. } = &mut *lane.state;
+                let begun = Instant::now();
+                let pulse = book.tick(now);
+                metrics.ticked(pulse, begun.elapsed());
                 lane.state.last_tick = now;
             }
         }
@@ -161,6 +165,9 @@ impl Processor for Assignment {
             let LaneState { metrics, book, .. } = &mut *lane.state;
             metrics.sizes(book.scheduler().gauges());
             metrics.audit(book.scheduler().audit());
+            for pickup in book.take_pickups() {
+                metrics.picked_up(pickup);
+            }
             match lane.state.next_tick(now + self.pace.tick) {
                 Some(at) => lane.effects.set_timer(Timer::Tick, at),
                 None => lane.effects.cancel_timer(Timer::Tick),

@@ -52,5 +52,6 @@ pub fn dispatch_tick(
         matched: count(tick.matched),
         cost: tick.cost,
         listening_since: Some(units::instant(ticked.listening_since)),
+        tolerance_s: Some(tick.tolerance_s).filter(|tolerance| tolerance.is_finite()),
     }
 }

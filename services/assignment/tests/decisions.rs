@@ -354,3 +354,33 @@ fn a_driver_whom_another_geo_holds_is_passed_over_and_the_order_competes_again()
     let facts = lane.cycle(second(1), &[]);
     assert_eq!(assigned(&facts).driver_id, "bob");
 }
+
+#[test]
+fn a_pickup_says_how_well_driver_and_food_met() {
+    let mut lane = Lane::assigned();
+    // The food is ready at 60, she is there at 70 and has it at 100.
+    lane.cycle(second(70), &[says("ada", 1, Word::Arrived, second(70))]);
+    assert_eq!(lane.0.take_pickups(), []);
+    lane.cycle(second(100), &[says("ada", 1, Word::PickedUp, second(100))]);
+    let [met] = lane.0.take_pickups()[..] else {
+        panic!("one pickup")
+    };
+    assert_eq!(met.food_waited.0, 40.0);
+    assert_eq!(met.driver_waited.map(|span| span.0), Some(30.0));
+    assert_eq!(met.slack.map(|span| span.0), Some(-10.0));
+}
+
+#[test]
+fn a_tick_tells_what_is_due_and_since_when_even_if_it_decides_nothing() {
+    let mut lane = Lane::new();
+    lane.hear(&requested(1, 1, second(0), 200), second(0));
+    let pulse = lane.0.tick(second(100));
+    // Nobody is there to take it; a driver at the door could have had it from 80 on.
+    assert_eq!((pulse.due, pulse.matched), (0, 0));
+    assert_eq!(pulse.oldest_due.0, 20.0);
+    lane.hear(&online("ada", second(100), 10), second(100));
+    let pulse = lane.0.tick(second(100));
+    assert_eq!((pulse.due, pulse.matched), (1, 1));
+    assert_eq!(pulse.decided, [(order_id(1), DriverId::new("ada"))]);
+    assert_eq!(pulse.oldest_due.0, 0.0);
+}

@@ -6,67 +6,15 @@
 //!
 //! `cargo run --release -p dispatch --example ping_cost`
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dispatch::{
-    At, Config, DriverId, Input, OrderId, Phase, Point, PolicySpec, Request, RestaurantId, Road,
-    RoadConfig, Scheduler,
-};
-use uuid::Uuid;
+use dispatch::{At, Input, Scheduler};
 
-const DRIVERS: usize = 10_000;
-const PINGS_PER_SECOND: usize = 2_000;
+mod town;
+
+use town::{DRIVERS, Numbers, PINGS_PER_SECOND, driver, point, request, with_busy};
+
 const SECONDS: usize = 60;
-const CITY_M: f64 = 30_000.0;
-/// Metres per degree near (0, 0), where this city lies.
-const DEGREE_M: f64 = 111_195.0;
-/// Metres a driver moves between two pings.
-const STRIDE_M: f64 = 30.0;
-
-/// SplitMix64: numbers that look random and are the same in every run.
-struct Numbers(u64);
-
-impl Numbers {
-    fn unit(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
-    }
-
-    fn place(&mut self) -> (f64, f64) {
-        (self.unit() * CITY_M, self.unit() * CITY_M)
-    }
-}
-
-fn point((x, y): (f64, f64)) -> Point {
-    Point::degrees(y / DEGREE_M, x / DEGREE_M).expect("the city lies near (0, 0)")
-}
-
-fn request(number: usize, ready_s: f64, numbers: &mut Numbers) -> Request {
-    let placed_at = At::from_seconds(0.0);
-    Request {
-        order_id: OrderId(Uuid::from_u128(number as u128)),
-        version: 1,
-        attempt: 1,
-        restaurant_id: RestaurantId::new("r"),
-        restaurant: point(numbers.place()),
-        customer: point(numbers.place()),
-        placed_at,
-        requested_at: placed_at,
-        ready_at: At::from_seconds(ready_s),
-        ready_said_at: placed_at,
-        search_radius_m: 5_000.0,
-        cooled: BTreeMap::new(),
-    }
-}
-
-fn driver(number: usize) -> DriverId {
-    DriverId::new(format!("driver-{number:05}"))
-}
 
 #[derive(Default)]
 struct Cost {
@@ -75,47 +23,6 @@ struct Cost {
     longest_tick: Duration,
     count: u32,
     decisions: usize,
-}
-
-/// A scheduler whose drivers are known and `busy` of them on a trip each.
-fn city(busy: usize, places: &[(f64, f64)], numbers: &mut Numbers) -> (Scheduler, Vec<Input>) {
-    let travel = Arc::new(Road::new(&RoadConfig::default()).expect("the default is sound"));
-    let config = Config {
-        offer_timeout_s: None,
-        max_wait_s: 1e6,
-        ..Config::default()
-    };
-    let mut scheduler = Scheduler::new(config, travel, PolicySpec::SlackGreedy.build());
-    let at = At::from_seconds(0.0);
-    for (number, place) in places.iter().enumerate() {
-        let (driver_id, position) = (driver(number), point(*place));
-        let online = Input::DriverOnline {
-            driver_id: driver_id.clone(),
-            at,
-            shift_end: None,
-        };
-        scheduler.apply(online);
-        scheduler.apply(Input::DriverPing {
-            driver_id,
-            position,
-            at,
-        });
-    }
-    for number in 0..busy {
-        let mut late = request(number, 0.0, numbers);
-        late.search_radius_m = f64::INFINITY;
-        scheduler.apply(Input::Requested(late));
-    }
-    let deliveries = scheduler.tick(at).decisions.into_iter().map(|decision| {
-        let (order_id, driver_id) = (decision.order_id, decision.driver_id);
-        Input::Progress {
-            order_id,
-            driver_id,
-            phase: Phase::Delivered,
-            at,
-        }
-    });
-    (scheduler, deliveries.collect())
 }
 
 /// A minute of pings, with so many deliveries every tenth of a second.
@@ -133,9 +40,7 @@ fn drive(
         let pings: Vec<Input> = (0..PINGS_PER_SECOND / 10)
             .map(|_| {
                 next = (next + 1) % DRIVERS;
-                let (x, y) = &mut places[next];
-                *x += (numbers.unit() - 0.5) * 2.0 * STRIDE_M;
-                *y += (numbers.unit() - 0.5) * 2.0 * STRIDE_M;
+                numbers.step(&mut places[next]);
                 Input::DriverPing {
                     driver_id: driver(next),
                     position: point(places[next]),
@@ -172,7 +77,7 @@ fn main() {
         for pending in [1_000, 10_000, 100_000] {
             let mut numbers = Numbers(1);
             let mut places: Vec<(f64, f64)> = (0..DRIVERS).map(|_| numbers.place()).collect();
-            let (mut scheduler, deliveries) = city(busy, &places, &mut numbers);
+            let (mut scheduler, deliveries) = with_busy(busy, &places, &mut numbers);
             for number in 0..pending {
                 let ready_s = if each_tenth == 0 {
                     150.0 + numbers.unit() * 10_800.0

@@ -2,8 +2,12 @@
 //!
 //! A changed value changes decisions, so the values in force are part of what a recorded tick names.
 
+use std::cmp::Ordering;
+
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+use crate::widening::Widening;
 
 /// The settings of one geo's scheduler.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -12,6 +16,15 @@ pub struct Config {
     /// A request is due once its slack is at most this. Default 120. Too low: nobody is free in time and
     /// food waits; too high: drivers wait at the counter while other orders lack them.
     pub tolerance_s: f64,
+    /// How the tolerance widens under pressure: `none` (default) or `linear`, by the three fields that follow. Widening too
+    /// little or too late keeps free drivers waiting beside a queue; too much brings them to counters too early.
+    pub widening: Widening,
+    /// Waiting requests per free driver above which it widens. Default 1.
+    pub widening_from: f64,
+    /// The same at which it is widest; above `widening_from`. Default 3.
+    pub widening_to: f64,
+    /// By how much it widens at most. Default 180.
+    pub widening_s: f64,
     /// A driver silent for longer is no candidate. Default 30. Too low: a tunnel empties the pool; too
     /// high: orders go to phones that are switched off.
     pub location_ttl_s: f64,
@@ -45,6 +58,10 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             tolerance_s: 120.0,
+            widening: Widening::None,
+            widening_from: 1.0,
+            widening_to: 3.0,
+            widening_s: 180.0,
             location_ttl_s: 30.0,
             tick_s: 1.0,
             max_attempts: 5,
@@ -74,6 +91,8 @@ impl Config {
     /// Refuses what no scheduler could work with; to be called once, where the configuration is read.
     pub fn check(&self) -> Result<(), ConfigError> {
         let at_least_zero = [
+            ("widening_from", self.widening_from),
+            ("widening_s", self.widening_s),
             ("location_ttl_s", self.location_ttl_s),
             ("max_wait_s", self.max_wait_s),
             ("cool_down_s", self.cool_down_s),
@@ -97,6 +116,15 @@ impl Config {
             return Err(ConfigError::OutOfRange {
                 field: "tolerance_s",
                 must: "a number",
+                value,
+            });
+        }
+        // Not a number is not above anything either.
+        if self.widening_to.partial_cmp(&self.widening_from) != Some(Ordering::Greater) {
+            let value = self.widening_to;
+            return Err(ConfigError::OutOfRange {
+                field: "widening_to",
+                must: "above widening_from",
                 value,
             });
         }
@@ -147,6 +175,13 @@ mod tests {
                 "tolerance_s",
                 Config {
                     tolerance_s: f64::NAN,
+                    ..Config::default()
+                },
+            ),
+            (
+                "widening_to",
+                Config {
+                    widening_to: 1.0,
                     ..Config::default()
                 },
             ),

@@ -119,6 +119,8 @@ pub struct Tick {
     pub matched: usize,
     /// Requests that still wait after the tick.
     pub pending: usize,
+    /// Slack at which requests were due; infinite where the policy knows none.
+    pub tolerance_s: f64,
     /// Sum of the decisions' scores.
     pub cost: f64,
     pub releases: Vec<Release>,

@@ -30,6 +30,7 @@ mod tick;
 mod time;
 mod travel;
 mod trip;
+mod widening;
 
 pub use audit::{Audit, Check};
 pub use board::Board;
@@ -52,3 +53,4 @@ pub use snapshot::Snapshot;
 pub use time::{At, Seconds};
 pub use travel::{Road, RoadConfig, RoadConfigError, TravelTime, WholeMinutes};
 pub use trip::{Assignment, LastDrop, Phase};
+pub use widening::Widening;

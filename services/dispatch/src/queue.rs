@@ -15,6 +15,8 @@
 //!   there, can change that; such a driver finds it in a spatial index of the stranded, which is why a
 //!   ping costs nothing where nobody is stranded.
 //! - `Held`: due, but the policy lets it wait; looked at every tick.
+//! - `Near(driver)`: due as soon as pressure widens the tolerance (see `widening`), so looked at every tick, and when its
+//!   nearest driver moves or is gone. For the rests above the tolerance is the widest that there can be.
 //!
 //! All rests end when the travel times change (the hour), when its own facts change, and at its expiry.
 //! Rests are a cache: they decide when a request is looked at, never what is then seen.
@@ -22,6 +24,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rstar::RTree;
+use uuid::Uuid;
 
 use crate::driver::{Driver, Reading};
 use crate::fleet::{Candidate, Fleet, Spot, Stir};
@@ -47,6 +50,7 @@ pub(crate) enum Rest {
     Counting { driver: DriverId, until: Reading },
     Stranded,
     Held,
+    Near { driver: DriverId, until: Reading },
 }
 
 /// A request that is due for a free driver.
@@ -69,6 +73,8 @@ pub(crate) enum Appraisal {
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     pending: BTreeMap<OrderId, Pending>,
+    /// The same by the instant at which their food is ready.
+    by_ready: BTreeSet<(At, OrderId)>,
     /// Resting requests by the instant at which they must be looked at.
     wakes: BTreeSet<(At, OrderId)>,
     /// Requests to be looked at in the next tick, whenever it is.
@@ -93,6 +99,17 @@ impl Queue {
         self.pending.len()
     }
 
+    /// When the food of those that wait is ready first.
+    pub fn first_ready(&self) -> Option<At> {
+        self.by_ready.first().map(|(at, _)| *at)
+    }
+
+    /// How many wait whose food is ready by then.
+    pub fn ready_by(&self, at: At) -> usize {
+        let end = (at, OrderId(Uuid::max()));
+        self.by_ready.range(..=end).count()
+    }
+
     pub fn stranded(&self) -> usize {
         self.stranded.size()
     }
@@ -100,7 +117,8 @@ impl Queue {
     /// Adds a request, or replaces the one of the same order.
     pub fn insert(&mut self, request: Request, rules: &Rules, fleet: &mut Fleet) {
         let order = request.order_id;
-        self.rouse(order, fleet);
+        self.remove(order, fleet);
+        self.by_ready.insert((request.ready_at, order));
         let (pickup, dropoff) = (
             rules.travel.place(request.restaurant),
             rules.travel.place(request.customer),
@@ -120,7 +138,9 @@ impl Queue {
     pub fn remove(&mut self, order: OrderId, fleet: &mut Fleet) -> Option<Request> {
         self.rouse(order, fleet);
         self.stirred.remove(&order);
-        self.pending.remove(&order).map(|pending| pending.request)
+        let request = self.pending.remove(&order)?.request;
+        self.by_ready.remove(&(request.ready_at, order));
+        Some(request)
     }
 
     /// Changes a request's facts, after which it must be looked at if `change` says so.
@@ -130,7 +150,13 @@ impl Queue {
         fleet: &mut Fleet,
         change: impl FnOnce(&mut Request) -> bool,
     ) -> Option<bool> {
-        let changed = change(&mut self.pending.get_mut(&order)?.request);
+        let request = &mut self.pending.get_mut(&order)?.request;
+        let ready_at = request.ready_at;
+        let changed = change(request);
+        if ready_at != request.ready_at {
+            self.by_ready.remove(&(ready_at, order));
+            self.by_ready.insert((request.ready_at, order));
+        }
         if changed {
             self.rouse(order, fleet);
         }
@@ -156,6 +182,10 @@ impl Queue {
             }
             Rest::Held => {
                 self.held.remove(&order);
+            }
+            Rest::Near { driver, until } => {
+                self.held.remove(&order);
+                fleet.unwatch(&driver, until, order);
             }
             Rest::Distant => {}
         }
@@ -203,6 +233,10 @@ impl Queue {
             Rest::Held => {
                 self.held.insert(order);
             }
+            Rest::Near { driver, until } => {
+                self.held.insert(order);
+                fleet.watch(driver, *until, order);
+            }
             Rest::Distant => {}
         }
         self.wakes.insert((wake_at, order));
@@ -240,7 +274,7 @@ impl Queue {
             .max(At(now.0.saturating_add(1)));
         let bound = rules.travel.changes_after(now).min(expiry);
         let edge = rules.travel.seconds(request.search_radius_m, now);
-        let earliest = request.due_at(rules.tolerance, edge);
+        let earliest = request.due_at(rules.widest, edge);
         if now < earliest {
             return Appraisal::Rests(Rest::Distant, bound.min(earliest));
         }
@@ -264,7 +298,16 @@ impl Queue {
                 eta: candidate.eta,
             });
         }
-        let (rest, wake_at) = count_on(candidate, driver, due_at, now, rules);
+        let widest_at = request.due_at(rules.widest, candidate.eta);
+        if now >= widest_at {
+            // Pressure may make it due at any tick.
+            let near = Rest::Near {
+                until: Reading::of(driver.odometer_m),
+                driver: candidate.driver_id,
+            };
+            return Appraisal::Rests(near, bound.min(due_at).min(now.plus(rules.tick())));
+        }
+        let (rest, wake_at) = count_on(candidate, driver, widest_at, now, rules);
         Appraisal::Rests(rest, bound.min(wake_at))
     }
 }

@@ -12,8 +12,10 @@ use crate::travel::TravelTime;
 pub(crate) struct Rules {
     pub config: Config,
     pub travel: Arc<dyn TravelTime>,
-    /// Slack at which a request is due, as the policy in force has it.
+    /// Slack at which a request is due in this tick, as the policy in force has it.
     pub tolerance: Seconds,
+    /// The most that it can be in any.
+    pub widest: Seconds,
     /// Since when positions have been followed without a gap: what was not heard before says nothing.
     pub listening_since: At,
 }

@@ -39,12 +39,15 @@ pub struct Scheduler {
 impl Scheduler {
     /// An empty scheduler. The configuration is taken as checked.
     pub fn new(config: Config, travel: Arc<dyn TravelTime>, policy: Arc<dyn Policy>) -> Scheduler {
-        let tolerance = policy.tolerance(Seconds(config.tolerance_s));
+        let configured = Seconds(config.tolerance_s);
+        let most = configured + config.widening.most(&config);
+        let (tolerance, widest) = (policy.tolerance(configured), policy.tolerance(most));
         Scheduler {
             rules: Rules {
                 config,
                 travel,
                 tolerance,
+                widest,
                 listening_since: At::MIN,
             },
             policy,
@@ -443,6 +446,13 @@ impl Scheduler {
 
     pub fn config(&self) -> &Config {
         &self.rules.config
+    }
+
+    /// For how long the oldest of the waiting requests has been due for a driver at the door, by the configured tolerance.
+    pub fn oldest_due(&self, now: At) -> Seconds {
+        let tolerance = Seconds(self.rules.config.tolerance_s);
+        let due_at = self.queue.first_ready().map(|at| at.minus(tolerance));
+        due_at.map_or(Seconds::ZERO, |at| now.since(at).max(Seconds::ZERO))
     }
 
     /// How many requests wait, how many orders are under way, how many drivers could be asked, and for

@@ -13,8 +13,9 @@ use crate::fleet::{Stir, pickup_at};
 use crate::ids::{DriverId, OrderId};
 use crate::queue::{Appraisal, Due, Pending, Rest};
 use crate::scheduler::Scheduler;
-use crate::time::At;
+use crate::time::{At, Seconds};
 use crate::trip::{Assignment, Phase};
+use crate::widening::Widening;
 
 /// What the policy keeps for later: orders, and the drivers it has promised to known orders.
 struct KeptBack {
@@ -33,6 +34,7 @@ impl Scheduler {
             watchers,
             stands: None,
         });
+        self.rules.tolerance = self.tolerance_at(now);
         let due = self.look(now, &mut failures);
         let (claims, kept_back) = self.consult(now, due.clone());
         let decisions: Vec<Decision> = claims
@@ -50,6 +52,7 @@ impl Scheduler {
             due: due.len(),
             matched: decisions.len(),
             pending: self.queue.len(),
+            tolerance_s: self.rules.tolerance.0,
             cost: decisions.iter().map(|decision| decision.score).sum(),
             releases,
             missing,
@@ -58,6 +61,19 @@ impl Scheduler {
             promised,
             failures,
         }
+    }
+
+    /// The slack at which requests are due now, under the pressure that there is.
+    fn tolerance_at(&self, now: At) -> Seconds {
+        let config = &self.rules.config;
+        let configured = Seconds(config.tolerance_s);
+        if config.widening == Widening::None {
+            return self.policy.tolerance(configured);
+        }
+        let waiting = self.queue.ready_by(now.plus(configured));
+        let free = self.fleet.candidates();
+        let extra = config.widening.extra(config, waiting, free);
+        self.policy.tolerance(configured + extra)
     }
 
     /// Takes back the offers that were not answered in time, and gives up the meals that never arrived.
@@ -145,7 +161,9 @@ impl Scheduler {
             let reason = match rest {
                 Rest::Stranded if !nobody_free => FailureReason::NoDriverInRadius,
                 Rest::Stranded => FailureReason::NoAvailableDriver,
-                Rest::Distant | Rest::Counting { .. } | Rest::Held => FailureReason::Expired,
+                Rest::Distant | Rest::Counting { .. } | Rest::Near { .. } | Rest::Held => {
+                    FailureReason::Expired
+                }
             };
             return self.fail(order, reason);
         }

@@ -5,7 +5,9 @@ use contracts::driver::{DriverOffline, DriverOnline};
 use contracts::driver_assignment::{MissingReason, ReleaseReason};
 use contracts::streams::DriverEvent;
 use contracts::value;
-use dispatch::{Applied, At, DriverId, Input, LastDrop, OrderId, Phase, Point};
+use dispatch::{
+    Applied, Assignment, At, DriverId, Input, LastDrop, OrderId, Phase, Point, Seconds,
+};
 use runtime::{Reject, Verdict};
 use uuid::Uuid;
 
@@ -15,6 +17,17 @@ use crate::event::happened_at;
 use crate::facts::{About, Fact};
 use crate::order::{Driver, OrderState};
 use crate::units;
+
+/// How well driver and food met.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pickup {
+    /// From being ready to being picked up.
+    pub food_waited: Seconds,
+    /// From arriving to picking up, if he told of his arrival.
+    pub driver_waited: Option<Seconds>,
+    /// From arriving to the food being ready, likewise; negative: the food was there first.
+    pub slack: Option<Seconds>,
+}
 
 /// A driver's word about an order.
 struct Said<'a> {
@@ -198,6 +211,9 @@ impl Book {
     ) {
         let assignment = self.scheduler.assignment_of(order_id);
         let customer = assignment.map(|assignment| assignment.request.customer);
+        if phase == Phase::PickedUp {
+            self.pickups.extend(assignment.map(|it| met(it, at)));
+        }
         let input = Input::Progress {
             order_id,
             driver_id: driver_id.clone(),
@@ -312,5 +328,15 @@ impl Book {
             at,
         };
         self.scheduler.apply(ping) == Applied::Changed
+    }
+}
+
+fn met(assignment: &Assignment, picked_up_at: At) -> Pickup {
+    let ready_at = assignment.request.ready_at;
+    let arrived = (assignment.phase == Phase::AtRestaurant).then_some(assignment.phase_at);
+    Pickup {
+        food_waited: picked_up_at.since(ready_at).max(Seconds::ZERO),
+        driver_waited: arrived.map(|at| picked_up_at.since(at)),
+        slack: arrived.map(|at| ready_at.since(at)),
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use contracts::driver_assignment::MissingReason;
-use dispatch::{At, Decision, Input, OrderId, Tick};
+use dispatch::{At, Decision, DriverId, Input, OrderId, Seconds, Tick};
 
 use super::{Book, Commitment};
 use crate::facts::{About, Fact, release_reason};
@@ -25,6 +25,19 @@ pub struct Ticked {
     pub refused: BTreeSet<OrderId>,
 }
 
+/// What a tick found, whether it decided anything or not.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pulse {
+    pub due: usize,
+    pub matched: usize,
+    /// For how long the oldest of those that still wait has been due for a driver at the door.
+    pub oldest_due: Seconds,
+    /// Whom each due order goes to.
+    pub decided: Vec<(OrderId, DriverId)>,
+    /// Whom each of those waits for that were left although somebody is free.
+    pub held: Vec<(OrderId, DriverId)>,
+}
+
 impl Book {
     /// When the scheduler wants a tick; `None`: not before something happens.
     pub fn next_tick(&self) -> Option<At> {
@@ -32,7 +45,7 @@ impl Book {
     }
 
     /// Lets the scheduler decide. What it decides stands once [`Book::conclude`] has heard of the tables.
-    pub fn tick(&mut self, now: DateTime<Utc>) {
+    pub fn tick(&mut self, now: DateTime<Utc>) -> Pulse {
         let before = self.scheduler.gauges();
         let tick = self.scheduler.tick(units::at(now));
         for release in &tick.releases {
@@ -83,6 +96,7 @@ impl Book {
                 driver_id,
             });
         }
+        let pulse = self.pulse(&tick);
         if tick.decided() {
             let (pending_before, candidates) = (before.pending, before.candidates);
             self.ticked = Some(Ticked {
@@ -92,6 +106,21 @@ impl Book {
                 listening_since: self.scheduler.listening_since(),
                 refused: BTreeSet::new(),
             });
+        }
+        pulse
+    }
+
+    fn pulse(&self, tick: &Tick) -> Pulse {
+        let decided = tick.decisions.iter();
+        let held = tick.holds.iter();
+        Pulse {
+            due: tick.due,
+            matched: tick.matched,
+            oldest_due: self.scheduler.oldest_due(tick.at),
+            decided: decided
+                .map(|it| (it.order_id, it.driver_id.clone()))
+                .collect(),
+            held: held.map(|it| (it.order_id, it.waits_for.clone())).collect(),
         }
     }
 

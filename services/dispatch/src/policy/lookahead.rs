@@ -31,6 +31,8 @@ use crate::time::{At, Seconds};
 const UNSERVED: f64 = 20.0;
 /// The same for an expected one, before its weight.
 const UNSERVED_EXPECTED: f64 = 0.7;
+/// Among so many drivers who start nearest to a restaurant the candidates for its orders are chosen.
+const NEAREST: usize = 160;
 /// What it costs in the matching to leave an order to a driver's second trip, in horizons.
 const SECOND_TRIP: f64 = 1.0;
 
@@ -117,7 +119,9 @@ impl Lookahead {
         }
         let idle = vehicles.iter().map(|vehicle| vehicle.idle).collect();
         let config = &board.rules.config;
-        let ways = Ways::between(&vehicles, &errands, board.rules.travel.as_ref(), board.now);
+        let travel = board.rules.travel.as_ref();
+        let nearest = NEAREST.max(self.plan.candidates);
+        let ways = Ways::between(&vehicles, &errands, travel, board.now, nearest);
         let problem = Problem {
             errands,
             vehicles,

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use dispatch::{
-    At, Config, DriverId, DriverRecord, OrderId, PolicySpec, Request, Seconds, Snapshot, TravelTime,
+    At, Config, DriverId, DriverRecord, OrderId, PolicySpec, Request, Seconds, Snapshot, Tick,
+    TravelTime, Widening,
 };
 
 /// Rules of a tick, for the oracle.
@@ -25,12 +26,33 @@ pub struct Expected {
 }
 
 impl Oracle {
-    fn tolerance(&self) -> f64 {
+    /// The slack at which a request is due, under the pressure that there is.
+    pub fn tolerance(&self, state: &Snapshot, now: At) -> f64 {
         if self.policy == PolicySpec::Fifo {
-            f64::INFINITY
-        } else {
-            self.config.tolerance_s
+            return f64::INFINITY;
         }
+        let Config {
+            tolerance_s,
+            widening_from,
+            widening_to,
+            widening_s,
+            ..
+        } = self.config;
+        if self.config.widening == Widening::None {
+            return tolerance_s;
+        }
+        let ready = |request: &&Request| request.ready_at <= now.plus(Seconds(tolerance_s));
+        let heard = |record: &&DriverRecord| {
+            let until = record
+                .seen_at
+                .map(|at| at.plus(Seconds(self.config.location_ttl_s)));
+            record.online && record.position.is_some() && until >= Some(now)
+        };
+        let waiting = state.pending.iter().filter(ready).count();
+        let free = self.free(state).values().filter(heard).count();
+        let pressure = waiting as f64 / free.max(1) as f64;
+        let share = (pressure - widening_from) / (widening_to - widening_from);
+        tolerance_s + widening_s * share.clamp(0.0, 1.0)
     }
 
     /// The eta of a driver who may take the request, straight from the definitions.
@@ -81,8 +103,9 @@ impl Oracle {
             .collect()
     }
 
-    /// The requests that are due, in the policy's order, each with its slack.
-    pub fn due<'a>(&self, state: &'a Snapshot, now: At) -> Vec<(&'a Request, f64)> {
+    /// The requests that are due under the tick's tolerance, in the policy's order, each with its slack.
+    pub fn due<'a>(&self, state: &'a Snapshot, tick: &Tick) -> Vec<(&'a Request, f64)> {
+        let now = tick.at;
         let free = self.free(state);
         let mut due: Vec<(&Request, f64)> = Vec::new();
         for request in state
@@ -96,7 +119,7 @@ impl Oracle {
             if now
                 >= request
                     .ready_at
-                    .minus(Seconds(self.tolerance()) + Seconds(eta))
+                    .minus(Seconds(tick.tolerance_s) + Seconds(eta))
             {
                 due.push((request, request.ready_at.since(now).0 - eta));
             }
@@ -115,10 +138,11 @@ impl Oracle {
     }
 
     /// What a tick must decide, apart from lapsing offers.
-    pub fn decide(&self, state: &Snapshot, now: At) -> Vec<Expected> {
+    pub fn decide(&self, state: &Snapshot, tick: &Tick) -> Vec<Expected> {
+        let now = tick.at;
         let mut free = self.free(state);
         let mut expected = Vec::new();
-        for (request, _) in self.due(state, now) {
+        for (request, _) in self.due(state, tick) {
             let Some((eta, driver_id)) = self.nearest(free.values(), request, now) else {
                 continue;
             };

@@ -6,7 +6,8 @@ use dispatch::{Decision, Seconds, Snapshot, Tick, TripId, TripSlot};
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 
-use crate::{Seen, Story};
+use crate::Story;
+use crate::seen::Seen;
 
 impl Story<'_> {
     /// Invariants 1 to 3: whom a tick sends was free and the order due for him; a trip is few orders of one
@@ -30,10 +31,7 @@ impl Story<'_> {
             prop_assert_eq!(eta, Some(decision.driver_eta_to_restaurant_s));
             let slack = request.ready_at.since(tick.at) - Seconds(eta.unwrap_or(0.0));
             prop_assert_eq!(slack.0, decision.slack_s);
-            prop_assert!(
-                slack.0 <= self.setting.tolerance_s + 1e-6,
-                "committed early"
-            );
+            prop_assert!(slack.0 <= tick.tolerance_s + 1e-6, "committed early");
         }
         Ok(())
     }
@@ -68,9 +66,9 @@ impl Story<'_> {
     fn check_left(&self, before: &Snapshot, tick: &Tick) -> Result<(), TestCaseError> {
         let after = self.live.snapshot();
         let mut free = self.oracle.free(&after);
-        let due = self.oracle.due(&after, tick.at);
+        let due = self.oracle.due(&after, tick);
         free.retain(|driver, _| !tick.promised.contains(driver));
-        let were_due = self.oracle.due(before, tick.at);
+        let were_due = self.oracle.due(before, tick);
         for (request, _) in due {
             // What fell due by this tick's own decisions is looked at in the next one, at once.
             if !were_due

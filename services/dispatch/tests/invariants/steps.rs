@@ -1,6 +1,6 @@
 //! What can happen in a random history, and where it takes place.
 
-use dispatch::Phase;
+use dispatch::{Phase, Widening};
 use proptest::prelude::*;
 
 pub const DRIVERS: [&str; 5] = ["ann", "bob", "cat", "dan", "eve"];
@@ -119,6 +119,7 @@ pub struct Setting {
     pub tolerance_s: f64,
     pub silence: bool,
     pub answers: bool,
+    pub widening: Widening,
 }
 
 pub fn settings() -> impl Strategy<Value = Setting> {
@@ -134,15 +135,17 @@ pub fn settings() -> impl Strategy<Value = Setting> {
         prop_oneof![Just(0.0), Just(120.0)],
         any::<bool>(),
         any::<bool>(),
+        prop_oneof![3 => Just(Widening::None), 2 => Just(Widening::Linear)],
     )
         .prop_map(
-            |(city, policy, drivers, tolerance_s, silence, answers)| Setting {
+            |(city, policy, drivers, tolerance_s, silence, answers, widening)| Setting {
                 city,
                 policy,
                 drivers,
                 tolerance_s,
                 silence,
                 answers,
+                widening,
             },
         )
 }

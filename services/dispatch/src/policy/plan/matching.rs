@@ -9,14 +9,11 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use super::ways::Way;
 use super::{Problem, Stop};
-
-/// Among so many drivers who start nearest to a restaurant the candidates for its orders are chosen.
-const NEAREST: usize = 160;
 
 /// The vehicles that come into question for each errand, with what it costs to send them, in that order.
 pub(super) fn candidates(problem: &Problem<'_>) -> Vec<Vec<(usize, f64)>> {
-    let around = around(problem);
     let mut nearest: Vec<(f64, f64, usize)> = Vec::new();
     problem
         .errands
@@ -24,7 +21,7 @@ pub(super) fn candidates(problem: &Problem<'_>) -> Vec<Vec<(usize, f64)>> {
         .enumerate()
         .map(|(index, errand)| {
             nearest.clear();
-            for &(vehicle, way) in &around[errand.restaurant as usize] {
+            for &(vehicle, Way { seconds: way, .. }) in problem.ways.near(errand.restaurant) {
                 let driver = &problem.vehicles[vehicle];
                 let counter = driver.free.max(errand.known) + way + problem.half_pickup;
                 if counter <= driver.until {
@@ -50,22 +47,6 @@ pub(super) fn candidates(problem: &Problem<'_>) -> Vec<Vec<(usize, f64)>> {
                 .collect()
         })
         .collect()
-}
-
-/// By restaurant, the vehicles that start near it, and how long each would drive there.
-fn around(problem: &Problem<'_>) -> Vec<Vec<(usize, f64)>> {
-    let nearest = problem.ways.nearest(NEAREST.max(problem.candidates));
-    let ways_to = |(restaurant, vehicles): (u32, Vec<usize>)| {
-        let way = |vehicle| {
-            let origin = problem.ways.start(vehicle);
-            problem.ways.to_restaurant(origin, restaurant).seconds
-        };
-        vehicles
-            .into_iter()
-            .map(|vehicle| (vehicle, way(vehicle)))
-            .collect()
-    };
-    (0..).zip(nearest).map(ways_to).collect()
 }
 
 /// The vehicle that fetches each errand first, if one does.

@@ -1,7 +1,8 @@
-//! How long the ways are that a plan's routes are made of, each computed once and only if it is asked for.
+//! How long the ways are that a plan's routes are made of.
 //!
-//! A search evaluates the same few ways many thousand times; a table of places x restaurants is small
-//! beside that, and a place from which nobody sets out has no row in it. All at the pace of the plan's instant.
+//! A search evaluates the same few ways many thousand times. To each restaurant the ways of the vehicles that start near it
+//! are known from the beginning; those from a customer's door on are computed once, if they are asked for; a vehicle from
+//! afar is rarely asked for and computed each time. All at the pace of the plan's instant.
 
 use std::cell::{Cell, OnceCell};
 
@@ -15,7 +16,10 @@ use crate::travel::TravelTime;
 
 /// Where a way begins: at a vehicle's place or at an errand's customer.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Origin(usize);
+pub(super) enum Origin {
+    Start(usize),
+    Door(usize),
+}
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Way {
@@ -32,25 +36,27 @@ const UNKNOWN: Way = Way {
 pub(in crate::policy) struct Ways<'a> {
     travel: &'a dyn TravelTime,
     now: At,
-    vehicles: usize,
-    origins: Vec<Place>,
+    /// By vehicle.
+    starts: Vec<Place>,
+    /// By errand.
+    doors: Vec<Place>,
     /// By restaurant.
     pickups: Vec<Place>,
-    /// By origin, once it was asked for, and restaurant; `UNKNOWN` until then.
-    known: Vec<OnceCell<Box<[Cell<Way>]>>>,
+    /// By restaurant, the ways of the vehicles that start nearest to it, by number.
+    near: Vec<Vec<(usize, Way)>>,
+    /// By errand, once it was asked for, and restaurant; `UNKNOWN` until then.
+    onward: Vec<OnceCell<Box<[Cell<Way>]>>>,
 }
 
 impl<'a> Ways<'a> {
+    /// `nearest`: of how many vehicles the ways to a restaurant are known.
     pub fn between(
         vehicles: &[Vehicle],
         errands: &[Errand],
         travel: &'a dyn TravelTime,
         now: At,
+        nearest: usize,
     ) -> Ways<'a> {
-        let starts = vehicles.iter().map(|vehicle| vehicle.place);
-        let origins: Vec<Place> = starts
-            .chain(errands.iter().map(|errand| errand.dropoff))
-            .collect();
         let mut pickups = Vec::new();
         for errand in errands {
             let restaurant = errand.restaurant as usize;
@@ -59,52 +65,82 @@ impl<'a> Ways<'a> {
             }
             pickups[restaurant] = errand.pickup;
         }
-        Ways {
+        let mut ways = Ways {
             travel,
             now,
-            vehicles: vehicles.len(),
-            known: vec![OnceCell::new(); origins.len()],
-            origins,
+            starts: vehicles.iter().map(|vehicle| vehicle.place).collect(),
+            doors: errands.iter().map(|errand| errand.dropoff).collect(),
+            onward: vec![OnceCell::new(); errands.len()],
+            near: Vec::new(),
             pickups,
-        }
+        };
+        ways.near = ways.nearest(nearest);
+        ways
     }
 
     pub(super) fn start(&self, vehicle: usize) -> Origin {
-        Origin(vehicle)
+        Origin::Start(vehicle)
     }
 
     pub(super) fn customer(&self, errand: usize) -> Origin {
-        Origin(self.vehicles + errand)
+        Origin::Door(errand)
+    }
+
+    /// The vehicles that start nearest to the restaurant, by number, with their ways to it.
+    pub(super) fn near(&self, restaurant: u32) -> &[(usize, Way)] {
+        &self.near[restaurant as usize]
     }
 
     /// From there to the restaurant.
     pub(super) fn to_restaurant(&self, from: Origin, restaurant: u32) -> Way {
-        let row = self.known[from.0]
-            .get_or_init(|| vec![Cell::new(UNKNOWN); self.pickups.len()].into_boxed_slice());
-        let cell = &row[restaurant as usize];
-        if cell.get().metres < 0.0 {
-            let pickup = self.pickups[restaurant as usize];
-            let metres = self.travel.distance_m(self.origins[from.0], pickup);
-            let Seconds(seconds) = self.travel.seconds(metres, self.now);
-            cell.set(Way { seconds, metres });
+        let pickup = self.pickups[restaurant as usize];
+        match from {
+            Origin::Start(vehicle) => {
+                let near = self.near(restaurant);
+                // As a rule all vehicles are near.
+                let place = match near.get(vehicle) {
+                    Some((number, _)) if *number == vehicle => Ok(vehicle),
+                    _ => near.binary_search_by_key(&vehicle, |(number, _)| *number),
+                };
+                place.map_or_else(|_| self.way(self.starts[vehicle], pickup), |it| near[it].1)
+            }
+            Origin::Door(errand) => {
+                let row = self.onward[errand].get_or_init(|| {
+                    vec![Cell::new(UNKNOWN); self.pickups.len()].into_boxed_slice()
+                });
+                let cell = &row[restaurant as usize];
+                if cell.get().metres < 0.0 {
+                    cell.set(self.way(self.doors[errand], pickup));
+                }
+                cell.get()
+            }
         }
-        cell.get()
     }
 
-    /// By restaurant, the vehicles that start nearest to it: at most so many, by number.
-    pub(super) fn nearest(&self, most: usize) -> Vec<Vec<usize>> {
+    fn way(&self, from: Place, to: Place) -> Way {
+        let metres = self.travel.distance_m(from, to);
+        let Seconds(seconds) = self.travel.seconds(metres, self.now);
+        Way { seconds, metres }
+    }
+
+    /// By restaurant, at most so many vehicles.
+    fn nearest(&self, most: usize) -> Vec<Vec<(usize, Way)>> {
+        let way =
+            |vehicle: usize, pickup: &Place| (vehicle, self.way(self.starts[vehicle], *pickup));
+        let vehicles = 0..self.starts.len();
+        if self.starts.len() <= most {
+            let all = |pickup| vehicles.clone().map(|it| way(it, pickup)).collect();
+            return self.pickups.iter().map(all).collect();
+        }
         let spot = |who: usize| Spot {
-            place: self.origins[who],
+            place: self.starts[who],
             who,
         };
-        if self.vehicles <= most {
-            return vec![(0..self.vehicles).collect(); self.pickups.len()];
-        }
-        let index = RTree::bulk_load((0..self.vehicles).map(spot).collect());
+        let index = RTree::bulk_load(vehicles.map(spot).collect());
         let nearest_to = |pickup: &Place| {
             let spots = index.nearest_neighbor_iter(pickup.0).take(most);
-            let mut nearest: Vec<usize> = spots.map(|spot| spot.who).collect();
-            nearest.sort_unstable();
+            let mut nearest: Vec<_> = spots.map(|spot| way(spot.who, pickup)).collect();
+            nearest.sort_unstable_by_key(|(vehicle, _)| *vehicle);
             nearest
         };
         self.pickups.iter().map(nearest_to).collect()

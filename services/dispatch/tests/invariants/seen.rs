@@ -1,0 +1,58 @@
+//! What has happened in the histories, so that the tests cannot pass by nothing happening.
+
+use std::cell::Cell;
+
+/// How often something worth testing happened, so that the tests cannot pass by nothing happening.
+#[derive(Default)]
+pub struct Seen {
+    pub decisions: Cell<usize>,
+    pub waits: Cell<usize>,
+    pub releases: Cell<usize>,
+    pub vanished: Cell<usize>,
+    pub missing: Cell<usize>,
+    pub holds: Cell<usize>,
+    pub widened: Cell<usize>,
+    pub bundled: Cell<usize>,
+    pub failures: Cell<usize>,
+    pub crashes: Cell<usize>,
+}
+
+impl Seen {
+    pub fn count(counter: &Cell<usize>, by: usize) {
+        counter.set(counter.get() + by);
+    }
+
+    /// Fails if something of it hardly ever did.
+    pub fn was_enough(self) {
+        let Seen {
+            decisions,
+            waits,
+            releases,
+            vanished,
+            missing,
+            holds,
+            widened,
+            bundled,
+            failures,
+            crashes,
+        } = self;
+        for (what, count) in [
+            ("decisions", decisions),
+            ("due requests that had to wait", waits),
+            ("lapsed offers", releases),
+            ("orders taken from vanished drivers", vanished),
+            ("meals missing with their drivers", missing),
+            ("due orders held for a named driver", holds),
+            ("ticks under pressure", widened),
+            ("orders that share a trip", bundled),
+            ("failures", failures),
+            ("crashes", crashes),
+        ] {
+            assert!(
+                count.get() > 20,
+                "too few {what} to mean anything: {}",
+                count.get()
+            );
+        }
+    }
+}
