@@ -9,6 +9,7 @@
 
 mod changes;
 mod drivers;
+mod follow;
 mod requests;
 mod ticks;
 
@@ -30,6 +31,8 @@ use crate::units;
 pub use changes::{
     Changes, Commitment, DriverRow, EndedRow, OrderRow, PhaseRow, RequestRow, active_phase,
 };
+pub use follow::is_of_tick;
+pub use requests::request;
 pub use ticks::Ticked;
 
 /// See the module.
