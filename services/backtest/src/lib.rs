@@ -6,7 +6,10 @@
 //!
 //! `Arguments::run` is the whole command; `swiftctl backtest` is its face.
 
+mod agenda;
+pub mod city;
 mod command;
+pub mod comparison;
 pub mod export;
 pub mod feasibility;
 pub mod instance;
