@@ -5,5 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod broken_schema;
+mod city;
 mod late_order;
 mod platform;
+mod recorded;
