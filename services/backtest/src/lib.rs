@@ -25,6 +25,7 @@ pub use command::{Arguments, BacktestError};
 pub use feasibility::Violation;
 pub use instance::Instance;
 pub use measures::{Delivery, Measures, deliveries};
+pub use report::shadow_page;
 pub use results::{InstanceResults, LEGEND, PolicyResults, Results};
 pub use run::{Run, RunError, run};
 pub use simulate::{Outcome, simulate};

@@ -8,6 +8,7 @@ mod cursor;
 mod lane;
 mod open_loop;
 mod policy;
+mod report;
 mod shadow;
 mod tape;
 

@@ -5,10 +5,11 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufWriter, Read, Seek, Write};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use assignment::recorded::RecordedRules;
-use backtest::comparison::{Change, Distribution, Estimate};
+use backtest::comparison::{Change, Distribution, Distributions, Estimate};
 use chrono::{DateTime, Utc};
 use contracts::Geo;
 use contracts::driver_assignment::DispatchTick;
@@ -20,6 +21,7 @@ use crate::Outcome;
 use crate::output::{Format, line, second};
 use crate::replay::closed_loop::{self, Side, Told};
 use crate::replay::open_loop::{self, Compared, Counts, Kind};
+use crate::replay::report::{Heading, Page};
 
 /// So many differences stand in a table.
 const SHOWN: usize = 20;
@@ -81,6 +83,8 @@ pub struct Paper {
     decisions: u64,
     shown: Vec<[String; 6]>,
     unexact: Vec<String>,
+    page: Option<Page>,
+    heading: Option<Heading>,
 }
 
 /// JSON values, separated by commas, in a file without a name.
@@ -129,8 +133,11 @@ fn separate(out: &mut impl Write, count: &mut u64) -> Result<()> {
 }
 
 impl Paper {
-    pub fn new(format: Format) -> Result<Paper> {
+    /// `report`: where a page is wanted.
+    pub fn new(format: Format, report: Option<&Path>) -> Result<Paper> {
         Ok(Paper {
+            page: report.map(Page::new),
+            heading: None,
             format,
             out: BufWriter::new(std::io::stdout()),
             differences: Spool::new()?,
@@ -144,29 +151,36 @@ impl Paper {
         &mut self,
         geo: &Geo,
         (from, to): (DateTime<Utc>, DateTime<Utc>),
-        old: &RecordedRules,
-        new: &RecordedRules,
+        (old, new): (&RecordedRules, &RecordedRules),
+        time_scale: f64,
     ) -> Result<()> {
+        let said = |rules: &RecordedRules| {
+            let tolerance = rules.dispatch.tolerance_s * time_scale;
+            format!("{}, tolerance {tolerance:.0} s", rules.policy.build().id())
+        };
+        let heading = Heading {
+            geo: geo.to_string(),
+            from: second(from),
+            to: second(to),
+            old: said(old),
+            new: said(new),
+        };
         let rules =
             |rules: &RecordedRules| json!({"policy": rules.policy, "dispatch": rules.dispatch});
         match self.format {
             Format::Table => line(&format!(
-                "{geo}, {} to {}: recorded under {}, tolerance {:?} s; replayed under {}, tolerance {:?} s",
-                second(from),
-                second(to),
-                old.policy.build().id(),
-                old.dispatch.tolerance_s,
-                new.policy.build().id(),
-                new.dispatch.tolerance_s,
-            )),
+                "{geo}, {} to {}: recorded under {}; replayed under {}",
+                heading.from, heading.to, heading.old, heading.new,
+            ))?,
             Format::Json => {
                 let head = json!({"geo": geo.as_str(), "from": from, "to": to, "recorded": rules(old), "replayed": rules(new)});
                 let head = serde_json::to_string(&head)?;
                 let open = head.strip_suffix('}').unwrap_or(&head);
                 write!(self.out, "{open},\n\"decisions\": [")?;
-                Ok(())
             }
         }
+        self.heading = Some(heading);
+        Ok(())
     }
 
     /// A tick of the span that was repeated; `alone`: nothing else is asked.
@@ -240,9 +254,22 @@ impl Paper {
         Ok(())
     }
 
-    pub fn told(&mut self, _told: Vec<Told>) {}
+    /// Orders whose fate is known.
+    pub fn told(&mut self, told: Vec<Told>) {
+        if let Some(page) = &mut self.page {
+            page.told(told);
+        }
+    }
 
-    pub fn end(self, answer: &Answer) -> Result<Outcome> {
+    pub fn end(mut self, answer: &Answer, worlds: Option<[&Distributions; 3]>) -> Result<Outcome> {
+        let page = (self.page.take(), self.heading.take());
+        if let (Some(page), Some(heading)) = page
+            && let (Some(open), Some(closed), Some(worlds)) =
+                (&answer.open_loop, &answer.closed_loop, worlds)
+        {
+            let said = repeated(&answer.exactness, self.decisions);
+            page.write(&heading, &said, open, (closed, worlds))?;
+        }
         match self.format {
             Format::Json => self.json(answer)?,
             Format::Table => self.table(answer)?,

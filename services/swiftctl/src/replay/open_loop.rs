@@ -19,8 +19,12 @@ use uuid::Uuid;
 /// In words, for whoever reads the figures.
 pub const MEANING: &str = "The state follows what really happened; at every moment the other policy is asked what it would do. \
 same: it gives the order to the same driver at the same moment. other_driver: to another one. earlier: it would have given it away \
-before. later: it would still have waited. never_given: it would have sent a driver to an order that then never got one. Each difference \
+before, by more than the pause between two ticks. later: it would still have waited. never_given: it would have sent a driver to an order that then never got one. Each difference \
 stands for itself: its consequences are not followed.";
+
+/// A live scheduler looks again after `dispatch.tick_s` while orders wait, and decides within so many seconds: what is earlier by
+/// less is no difference between policies.
+const DELAY_S: f64 = 0.1;
 
 /// How a recorded decision compares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -110,7 +114,9 @@ impl OpenLoop {
         let pending = &memo.snapshot.pending;
         let tick = memo.scheduler(&self.rules).tick(at);
         self.forget(pending);
-        for decision in &tick.decisions {
+        // One that this tick has taken back from its driver is not waiting yet, as things really were.
+        let waits = |order: &OrderId| pending.iter().any(|request| request.order_id == *order);
+        for decision in tick.decisions.iter().filter(|it| waits(&it.order_id)) {
             let pick = self.pick(memo, decision);
             let attempt = decision.attempt;
             let early = self.early.entry(decision.order_id);
@@ -172,7 +178,11 @@ impl OpenLoop {
         let early = self.early.remove(&order_id);
         let now = asked.decisions.iter().find(|d| d.order_id == order_id);
         let (kind, new) = match (early, now) {
-            (Some(early), _) if units::at(early.pick.at) < at => (Kind::Earlier, Some(early.pick)),
+            (Some(early), _)
+                if at.since(units::at(early.pick.at)).0 > self.rules.dispatch.tick_s + DELAY_S =>
+            {
+                (Kind::Earlier, Some(early.pick))
+            }
             (_, Some(now)) if now.driver_id == driver_id => {
                 (Kind::Same, Some(self.pick(memo, now)))
             }
@@ -190,7 +200,7 @@ impl OpenLoop {
             .as_ref()
             .filter(|_| kind == Kind::Earlier)
             .map(|new| at.since(units::at(new.at)).0 * self.time_scale);
-        let why = self.why(kind, asked, order_id, &was, new.as_ref());
+        let why = self.why(kind, (memo, asked), order_id, &was, new.as_ref());
         Compared {
             order_id: recorded.order_id,
             attempt: recorded.attempt,
@@ -213,7 +223,7 @@ impl OpenLoop {
     fn why(
         &self,
         kind: Kind,
-        asked: &Tick,
+        (memo, asked): (&Memo, &Tick),
         order_id: OrderId,
         was: &Pick,
         new: Option<&Pick>,
@@ -262,15 +272,39 @@ impl OpenLoop {
                 if let Some(order) = other(&was.driver_id) {
                     return format!("{} goes to order {order}", was.driver_id);
                 }
-                match was.slack_s > tolerance {
-                    true => format!(
-                        "its slack of {:.0} s is above {tolerance:.0} s: not due yet",
-                        was.slack_s
+                match self.nearest(memo, order_id, asked.at) {
+                    Some((driver, slack)) if slack * self.time_scale > tolerance => format!(
+                        "with {driver}, the nearest free driver, its slack is {:.1} s, above {tolerance:.0} s: not due yet",
+                        slack * self.time_scale
                     ),
-                    false => format!("{} is kept for an order that is not due yet", was.driver_id),
+                    _ => format!("{} is kept for another order", was.driver_id),
                 }
             }
         }
+    }
+
+    /// The nearest driver who could be asked, and the order's slack with him.
+    fn nearest(&self, memo: &Memo, order_id: OrderId, at: At) -> Option<(DriverId, f64)> {
+        let mut pending = memo.snapshot.pending.iter();
+        let request = pending.find(|request| request.order_id == order_id)?;
+        let travel = &self.rules.travel;
+        let ttl = self.rules.dispatch.location_ttl_s;
+        let restaurant = travel.place(request.restaurant);
+        let legs = &memo.snapshot.assignments;
+        let free = memo.snapshot.drivers.iter().filter(|driver| {
+            let heard = driver.seen_at.is_some_and(|seen| at.since(seen).0 <= ttl);
+            let cooled = request.cooled.get(&driver.driver_id);
+            driver.online
+                && heard
+                && cooled.is_none_or(|until| *until <= at)
+                && legs.iter().all(|leg| leg.driver_id != driver.driver_id)
+        });
+        let etas = free.filter_map(|driver| {
+            let eta = travel.eta(travel.place(driver.position?), restaurant, at);
+            Some((driver.driver_id.clone(), eta))
+        });
+        let nearest = etas.min_by(|(_, a), (_, b)| a.total_cmp(b))?;
+        Some((nearest.0, request.slack(at, nearest.1).0))
     }
 
     fn pick(&self, memo: &Memo, decision: &Decision) -> Pick {

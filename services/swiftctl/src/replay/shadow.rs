@@ -4,6 +4,8 @@
 //! repeated and has to come out the same ([`crate::replay::lane`]). On that ground the other policy is compared: moment by
 //! moment ([`crate::replay::open_loop`]) and as a city of its own ([`crate::replay::closed_loop`]).
 
+use std::path::PathBuf;
+
 use anyhow::{Context, Result, ensure};
 use assignment::units;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -30,7 +32,7 @@ use crate::replay::tape::{Heard, Tape};
 const RUN_UP_S: f64 = 2.0 * 3_600.0;
 /// For so long after the span its orders may be under way, likewise.
 const RUN_OUT_S: f64 = 3.0 * 3_600.0;
-/// A live scheduler that has orders waiting thinks again at least so often; the smallest step in which a faster world is looked at.
+/// A live scheduler thinks again after `dispatch.tick_s` while orders wait, but no sooner than this.
 const LEAST_STEP_S: f64 = 0.02;
 
 #[derive(Args)]
@@ -52,6 +54,9 @@ pub struct Shadow {
     /// Durations are given and shown in the world's time.
     #[arg(long)]
     time_scale: Option<f64>,
+    /// Write a page that a browser reads without network; not with `recorded` alone, which compares nothing.
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
 }
 
 /// What of `[assignment]` matters here.
@@ -76,6 +81,10 @@ pub async fn run(shadow: &Shadow, endpoints: &Endpoints, format: Format) -> Resu
     );
     Catalogue::embedded().geo(shadow.geo.as_str())?;
     let choice = Choice::parse(&shadow.policy)?;
+    ensure!(
+        !(choice.is_recorded() && shadow.report.is_some()),
+        "--report: --policy recorded changes nothing that a page could show"
+    );
     let time_scale = match shadow.time_scale {
         Some(scale) => scale,
         None => endpoints.section::<Pace>("assignment")?.time_scale,
@@ -100,7 +109,7 @@ pub async fn run(shadow: &Shadow, endpoints: &Endpoints, format: Format) -> Resu
         beside: None,
         exactness: Exactness::default(),
         reached: None,
-        paper: Paper::new(format)?,
+        paper: Paper::new(format, shadow.report.as_deref())?,
     };
     replay.play().await?;
     replay.answer().await
@@ -114,7 +123,6 @@ fn seconds(seconds: f64) -> TimeDelta {
 struct Beside {
     open: OpenLoop,
     closed: ClosedLoop,
-    parameters: std::collections::BTreeMap<String, String>,
 }
 
 struct Replay {
@@ -235,8 +243,7 @@ impl Replay {
             Some(reached) => reached,
             None => self.begin(lane, limits).await?,
         };
-        let tick_s = lane.rules.dispatch.tick_s / self.time_scale;
-        let step = seconds(tick_s.max(LEAST_STEP_S));
+        let step = seconds(lane.rules.dispatch.tick_s.max(LEAST_STEP_S));
         while at < until {
             if self.beside.is_some() {
                 self.hear(lane, limits, Some(at)).await?;
@@ -257,15 +264,14 @@ impl Replay {
         self.hear(lane, limits, Some(self.from)).await?;
         self.reached = Some(self.from);
         let rules = self.choice.rules(&lane.rules, self.time_scale)?;
-        self.paper
-            .begin(&self.geo, (self.from, self.to), &lane.rules, &rules)?;
+        let (span, both) = ((self.from, self.to), (&lane.rules, &rules));
+        self.paper.begin(&self.geo, span, both, self.time_scale)?;
         // What was told before it is not about its orders.
         self.tape.beside();
         if !self.choice.is_recorded() {
             let (old, new) = (lane.rules.rules()?, rules.rules()?);
             let memo = lane.rerun.memo();
             self.beside = Some(Beside {
-                parameters: new.parameters.clone(),
                 closed: ClosedLoop::new(&old, &new, &memo, self.from, self.time_scale),
                 open: OpenLoop::new(new, self.time_scale),
             });
@@ -308,7 +314,8 @@ impl Replay {
             gaps: self.tape.gaps.clone(),
             exactness: self.exactness,
         };
-        self.paper.end(&answer)
+        let worlds = self.beside.as_ref().map(|it| it.closed.distributions());
+        self.paper.end(&answer, worlds)
     }
 }
 

@@ -44,6 +44,8 @@ impl Town {
             set("TIME_SCALE", format!("{SPEED:?}")),
             set("TRAVEL__DETOUR", format!("{:?}", road.detour)),
             set("TRAVEL__SPEED_KMH", format!("[{}]", speeds.join(", "))),
+            // A second of the machine would be a minute of this world.
+            set("DISPATCH__TICK_S", "0.05".to_owned()),
             set("DISPATCH__VANISH_AFTER_S", "15.0".to_owned()),
             set("DISPATCH__ABANDON_AFTER_S", "3600.0".to_owned()),
         ]
