@@ -46,8 +46,7 @@ impl RecordedRules {
         checked.map_err(|error| wrong("dispatch", error.to_string()))?;
         let checked = self.policy.check();
         checked.map_err(|error| wrong("policy", error.to_string()))?;
-        let travel =
-            Road::new(&self.travel).map_err(|error| wrong("travel", error.to_string()))?;
+        let travel = Road::new(&self.travel).map_err(|error| wrong("travel", error.to_string()))?;
         Ok(GeoRules {
             parameters: parameters(&self.dispatch, &self.travel, &self.policy),
             dispatch: self.dispatch.clone(),
@@ -127,9 +126,8 @@ mod tests {
 
     #[test]
     fn what_describes_no_rules_is_named() {
-        let parameters = |name: &str, value: &str| {
-            BTreeMap::from([(name.to_owned(), value.to_owned())])
-        };
+        let parameters =
+            |name: &str, value: &str| BTreeMap::from([(name.to_owned(), value.to_owned())]);
         for (name, value, expected) in [
             ("dispatch.tolerance_s", "soon", "dispatch.*"),
             ("policy.name", "psychic", "psychic"),

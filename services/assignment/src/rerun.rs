@@ -62,12 +62,8 @@ impl Rerun {
         }
     }
 
-    pub fn scheduler(&self) -> &Scheduler {
-        self.book.scheduler()
-    }
-
-    pub fn rules(&self) -> &GeoRules {
-        &self.rules
+    pub fn book(&self) -> &Book {
+        &self.book
     }
 
     /// Hears a message. `timestamp_ms`: broker time.
@@ -97,7 +93,9 @@ impl Rerun {
         let rows = self.book.drivers().iter();
         snapshot.drivers = rows.map(|(id, driver)| record(id, driver)).collect();
         // In the order of the ids: hash order must not matter, and does not have to be trusted not to.
-        snapshot.drivers.sort_by(|a, b| a.driver_id.cmp(&b.driver_id));
+        snapshot
+            .drivers
+            .sort_by(|a, b| a.driver_id.cmp(&b.driver_id));
         let memo = Memo {
             snapshot,
             listening_since: since,

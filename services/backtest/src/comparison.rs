@@ -3,12 +3,14 @@
 //!
 //! Intervals are 95 % percentile intervals of a Poisson bootstrap (Chamandy et al. 2012, "Estimating uncertainty for massive
 //! data streams"): every order counts in each of [`REPLICATES`] samples as often as a Poisson number of mean 1 says, the same
-//! in old and new, so that the change is compared pairwise. The seed is fixed: the same orders give the same intervals. They
+//! in old and new, so that the change is compared pairwise. The numbers follow from a fixed seed and the order's id: the same
+//! orders give the same intervals, in whatever sequence they come. They
 //! cover the chance of which orders came, and not what the simulation leaves out.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 use serde::Serialize;
+use uuid::Uuid;
 
 /// Samples of the bootstrap.
 pub const REPLICATES: usize = 1_000;
@@ -197,7 +199,6 @@ pub struct Comparison {
     measures: [Sampled; 3],
     /// 0 or 100 per order.
     undelivered: Sampled,
-    rng: ChaCha8Rng,
 }
 
 impl Default for Comparison {
@@ -209,15 +210,16 @@ impl Default for Comparison {
         Self {
             measures: [nothing.clone(), nothing.clone(), nothing.clone()],
             undelivered: nothing,
-            rng: ChaCha8Rng::seed_from_u64(SEED),
         }
     }
 }
 
 impl Comparison {
     /// An order's times under the old rules and under the new; `None` where it was not delivered.
-    pub fn add(&mut self, old: Option<&Times>, new: Option<&Times>) {
-        let weights: Vec<f64> = (0..REPLICATES).map(|_| self.poisson()).collect();
+    pub fn add(&mut self, order_id: Uuid, old: Option<&Times>, new: Option<&Times>) {
+        let (high, low) = order_id.as_u64_pair();
+        let mut rng = ChaCha8Rng::seed_from_u64(SEED ^ high ^ low.rotate_left(32));
+        let weights: Vec<f64> = (0..REPLICATES).map(|_| poisson(&mut rng)).collect();
         let charged = |times: Option<&Times>| if times.is_none() { 100.0 } else { 0.0 };
         self.undelivered.add(&weights, (charged(old), charged(new)));
         if let (Some(old), Some(new)) = (old, new) {
@@ -227,18 +229,6 @@ impl Comparison {
         }
     }
 
-    /// A Poisson number of mean 1, by inversion.
-    fn poisson(&mut self) -> f64 {
-        let uniform = f64::from(self.rng.next_u32()) / 4_294_967_296.0;
-        let (mut number, mut term, mut sum) = (0.0, (-1.0f64).exp(), (-1.0f64).exp());
-        while uniform > sum && number < 16.0 {
-            number += 1.0;
-            term /= number;
-            sum += term;
-        }
-        number
-    }
-
     /// Times over orders that both delivered; `undelivered_pct` over all.
     pub fn changes(&self) -> Vec<Change> {
         let measures = MEASURES.iter().zip(&self.measures);
@@ -246,6 +236,18 @@ impl Comparison {
         changes.push(self.undelivered.change("undelivered_pct"));
         changes
     }
+}
+
+/// A Poisson number of mean 1, by inversion.
+fn poisson(rng: &mut ChaCha8Rng) -> f64 {
+    let uniform = f64::from(rng.next_u32()) / 4_294_967_296.0;
+    let (mut number, mut term, mut sum) = (0.0, (-1.0f64).exp(), (-1.0f64).exp());
+    while uniform > sum && number < 16.0 {
+        number += 1.0;
+        term /= number;
+        sum += term;
+    }
+    number
 }
 
 #[cfg(test)]
@@ -264,9 +266,10 @@ mod tests {
     #[test]
     fn a_constant_change_has_an_interval_of_no_width_though_the_times_spread() {
         let mut comparison = Comparison::default();
-        for order in 0..200 {
-            let old = f64::from(order * 7 % 200);
-            comparison.add(Some(&times(old)), Some(&times(old - 30.0)));
+        for order in 0..200u8 {
+            let old = f64::from(u32::from(order) * 7 % 200);
+            let id = Uuid::new_v5(&Uuid::NIL, &[order]);
+            comparison.add(id, Some(&times(old)), Some(&times(old - 30.0)));
         }
         let change = &comparison.changes()[0];
         let by = change.change.unwrap();
@@ -280,8 +283,8 @@ mod tests {
     #[test]
     fn an_order_that_one_side_lost_counts_as_undelivered_and_in_no_time() {
         let mut comparison = Comparison::default();
-        comparison.add(Some(&times(10.0)), Some(&times(10.0)));
-        comparison.add(Some(&times(99.0)), None);
+        comparison.add(Uuid::from_u128(1), Some(&times(10.0)), Some(&times(10.0)));
+        comparison.add(Uuid::from_u128(2), Some(&times(99.0)), None);
         let changes = comparison.changes();
         assert_eq!(changes[0].old.unwrap().mean, 10.0);
         assert_eq!(changes[3].new.unwrap().mean, 50.0);

@@ -76,16 +76,15 @@ impl Book {
             |pickup_at| pickup_at.minus(half_pickup),
         );
         let slot = TripSlot {
-            id: fact.trip_id.map_or_else(
-                || TripId::starting_with(order_id, &driver_id, at),
-                TripId,
-            ),
+            id: fact
+                .trip_id
+                .map_or_else(|| TripId::starting_with(order_id, &driver_id, at), TripId),
             position: u8::try_from(fact.trip_position).unwrap_or(0),
             size: 1,
         };
-        let followed =
-            self.scheduler
-                .follow_commitment(order_id, &driver_id, slot, at, arrives_at);
+        let followed = self
+            .scheduler
+            .follow_commitment(order_id, &driver_id, slot, at, arrives_at);
         if followed != Applied::Changed {
             return false;
         }

@@ -187,7 +187,7 @@ impl ClosedLoop {
                     return;
                 };
                 // The kitchen may have spoken first.
-                if let Some(known) = lane.scheduler().request_of(order_id) {
+                if let Some(known) = lane.book().scheduler().request_of(order_id) {
                     (request.ready_at, request.ready_said_at) =
                         (known.ready_at, known.ready_said_at);
                 }
@@ -386,7 +386,7 @@ impl ClosedLoop {
                 work.busy_s += delivered.busy.0 * scale;
             }
         }
-        self.comparison.add(old.as_ref(), new.as_ref());
+        self.comparison.add(order_id.0, old.as_ref(), new.as_ref());
         self.told.push(Told {
             order_id: order_id.0,
             placed_at: units::instant(order.placed_at),

@@ -69,6 +69,11 @@ impl Lane {
         (news || rule_parameters(tick) != self.parameters).then_some(since)
     }
 
+    /// Whether somebody is known to have owned it.
+    pub fn is_owned(&self) -> bool {
+        self.listening_since > At::MIN
+    }
+
     /// Repeats the take-over.
     pub fn take_over(&mut self, tick: &DispatchTick, since: DateTime<Utc>) -> Result<()> {
         self.rules = RecordedRules::read(&tick.parameters)?;

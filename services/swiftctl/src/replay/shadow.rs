@@ -178,10 +178,10 @@ impl Replay {
             return Ok(());
         }
         if let Some(since) = lane.taken_over(tick) {
+            self.exactness.take_overs += u64::from(lane.is_owned());
             self.moments(lane, &limits, since.min(tick.ticked_at))
                 .await?;
             lane.take_over(tick, since)?;
-            self.exactness.take_overs += u64::from(self.reached.is_some());
         }
         self.moments(lane, &limits, tick.ticked_at).await?;
         self.hear(lane, &limits, None).await?;
@@ -204,7 +204,7 @@ impl Replay {
             }
             self.paper.compared(&compared)?;
         }
-        let facts = self.tape.beside();
+        let facts = self.tape.beside(tick.ticked_at);
         beside.closed.happened(&facts);
         beside.closed.happened(told);
         self.paper.told(beside.closed.take_told());
@@ -249,7 +249,7 @@ impl Replay {
                 self.hear(lane, limits, Some(at)).await?;
             }
             if let Some(beside) = &mut self.beside
-                && lane.rerun.scheduler().gauges().pending > 0
+                && lane.rerun.book().scheduler().gauges().pending > 0
             {
                 beside.open.moment(&lane.rerun.memo(), units::at(at));
             }
@@ -267,7 +267,7 @@ impl Replay {
         let (span, both) = ((self.from, self.to), (&lane.rules, &rules));
         self.paper.begin(&self.geo, span, both, self.time_scale)?;
         // What was told before it is not about its orders.
-        self.tape.beside();
+        self.tape.beside(self.from);
         if !self.choice.is_recorded() {
             let (old, new) = (lane.rules.rules()?, rules.rules()?);
             let memo = lane.rerun.memo();
@@ -295,7 +295,7 @@ impl Replay {
         self.tape.read_facts(Some(end)).await?;
         self.exactness.untold = self.tape.untold(self.from, self.to);
         if let Some(beside) = &mut self.beside {
-            let facts = self.tape.beside();
+            let facts = self.tape.beside(end);
             beside.closed.happened(&facts);
             beside.closed.close();
             run_out(&mut self.tape, &mut beside.closed, &ends, end).await?;

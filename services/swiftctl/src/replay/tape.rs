@@ -2,7 +2,7 @@
 //!
 //! Reading starts so far before the span that state can be built from it, or where retention has cut; then it says so.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use anyhow::{Context, Result};
 use assignment::book::is_of_tick;
@@ -45,8 +45,8 @@ pub struct Tape {
     ticks: Vec<Cursor>,
     /// Facts of ticks that were read and not asked for yet, by the instant of their tick.
     told: HashMap<i64, Vec<DriverAssignmentEvent>>,
-    /// What was told beside ticks.
-    beside: Vec<DriverAssignmentEvent>,
+    /// What was told beside ticks, and when.
+    beside: VecDeque<(DateTime<Utc>, DriverAssignmentEvent)>,
     /// What the topics do not hold any more.
     pub gaps: Vec<String>,
     pub progress: Progress,
@@ -90,7 +90,7 @@ impl Tape {
             facts,
             ticks,
             told: HashMap::new(),
-            beside: Vec::new(),
+            beside: VecDeque::new(),
             gaps,
             progress: Progress::new("replaying"),
         })
@@ -181,9 +181,10 @@ impl Tape {
         Ok(told.unwrap_or_default())
     }
 
-    /// What was told beside ticks, as far as it was read.
-    pub fn beside(&mut self) -> Vec<DriverAssignmentEvent> {
-        std::mem::take(&mut self.beside)
+    /// What was told beside ticks before `until`, as far as it was read.
+    pub fn beside(&mut self, until: DateTime<Utc>) -> Vec<DriverAssignmentEvent> {
+        let early = self.beside.partition_point(|(at, _)| *at < until);
+        self.beside.drain(..early).map(|(_, fact)| fact).collect()
     }
 
     /// Facts of ticks of this span that no tick has asked for: decisions without a recorded tick.
@@ -205,7 +206,7 @@ impl Tape {
                 let at = fact.occurred_at().timestamp_micros();
                 self.told.entry(at).or_default().push(fact);
             } else {
-                self.beside.push(fact);
+                self.beside.push_back((stored.at, fact));
             }
         }
         Ok(())

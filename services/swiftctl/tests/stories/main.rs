@@ -9,3 +9,4 @@ mod city;
 mod late_order;
 mod platform;
 mod recorded;
+mod slack_tolerance;
