@@ -6,24 +6,62 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
+use chrono::{DateTime, Utc};
 use contracts::Geo;
 use contracts::streams::DriverAssignmentEvent;
-use dispatch::{At, DriverId, DriverRecord, Input, OrderId, Scheduler, Seconds, Snapshot};
+use dispatch::{
+    Assignment, At, DriverId, DriverRecord, Input, OrderId, Scheduler, Seconds, Snapshot,
+};
 use runtime::Trace;
+use sqlx::PgConnection;
 
-use crate::book::{Book, Origin, RequestRow, Ticked};
+use crate::book::{Book, Changes, Commitment, EndedRow, Origin, RequestRow, Ticked};
 use crate::config::GeoRules;
 use crate::event::{Event, happened_at};
 use crate::order::{Driver, Order, OrderState};
+use crate::store::{self, StoreError};
 use crate::units;
 
 /// For how long orders that have ended are remembered, in seconds of event time: as long as requests are kept.
 const REMEMBERED: Seconds = Seconds(48.0 * 3_600.0);
 
+/// What a cycle stores, in the order in which it is to be stored.
+#[derive(Debug)]
+pub struct Writes {
+    pub ended: Vec<EndedRow>,
+    /// With the version of the order.
+    pub commitments: Vec<(i32, Assignment)>,
+    pub changes: Changes,
+    pub now: DateTime<Utc>,
+}
+
+impl Writes {
+    /// Stores them with the statements of a live lane; `false` if the tables would not take all commitments.
+    pub async fn store(&self, geo: &str, tx: &mut PgConnection) -> Result<bool, StoreError> {
+        let ended: Vec<_> = self.ended.iter().map(|row| (geo, row.clone())).collect();
+        store::end(tx, &ended).await?;
+        let commitments = self.commitments.iter().map(|(order_version, assignment)| {
+            let order_version = *order_version;
+            (
+                geo,
+                Commitment {
+                    order_version,
+                    assignment,
+                },
+            )
+        });
+        let refused = store::commit(tx, &commitments.collect::<Vec<_>>()).await?;
+        store::save(tx, &[(geo, self.changes.clone())], self.now).await?;
+        Ok(refused.is_empty())
+    }
+}
+
 /// See the module.
 pub struct Rerun {
     rules: GeoRules,
     book: Book,
+    /// What was stored, if anybody wants to store it.
+    writes: Option<Vec<Writes>>,
     ended: HashMap<OrderId, Order>,
     /// When to forget them.
     endings: VecDeque<(At, OrderId)>,
@@ -56,6 +94,7 @@ impl Rerun {
         Self {
             book: Book::new(geo, scheduler, HashMap::new(), HashMap::new()),
             rules,
+            writes: None,
             ended: HashMap::new(),
             endings: VecDeque::new(),
             trace: Trace::root(),
@@ -64,6 +103,22 @@ impl Rerun {
 
     pub fn book(&self) -> &Book {
         &self.book
+    }
+
+    /// From now on keeps what a live lane would store, for [`Rerun::take_writes`].
+    pub fn keep_writes(&mut self) {
+        self.writes.get_or_insert_default();
+    }
+
+    /// Puts back what was taken; nothing where nothing is kept.
+    pub fn put_writes(&mut self, writes: Vec<Writes>) {
+        if let Some(kept) = &mut self.writes {
+            *kept = writes;
+        }
+    }
+
+    pub fn take_writes(&mut self) -> Vec<Writes> {
+        self.writes.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Hears a message. `timestamp_ms`: broker time.
@@ -82,7 +137,7 @@ impl Rerun {
         }
         self.book.apply(event, origin, units::instant(at));
         if !matches!(event, Event::Location(_)) {
-            self.settle(at);
+            self.settle(at, Vec::new());
         }
     }
 
@@ -116,9 +171,13 @@ impl Rerun {
         let now = units::instant(at);
         self.book.take_facts();
         self.book.tick(now);
+        let sent = self.book.commitments().into_iter();
+        let sent = sent.filter(|row| !refused.contains(&row.assignment.request.order_id));
+        let sent = sent.map(|row| (row.order_version, row.assignment.clone()));
+        let sent = sent.collect();
         let ticked = self.book.conclude(refused, now);
         let facts = self.book.take_facts();
-        self.settle(at);
+        self.settle(at, sent);
         (ticked, facts.into_iter().map(|fact| fact.record).collect())
     }
 
@@ -127,7 +186,7 @@ impl Rerun {
         let mut facts: Vec<&DriverAssignmentEvent> = facts.iter().collect();
         // Facts stand on the partitions of their orders. A tick first frees drivers, then sends them.
         facts.sort_by_key(|fact| matches!(fact, DriverAssignmentEvent::DriverAssigned(_)));
-        let mut contradicted = 0;
+        let (mut contradicted, mut sent) = (0, Vec::new());
         for fact in facts {
             let order_id = match fact {
                 DriverAssignmentEvent::AssignmentFailed(fact) => Some(OrderId(fact.order_id)),
@@ -136,8 +195,13 @@ impl Rerun {
             let known = self.book.follow(fact, at)
                 || order_id.is_some_and(|order| self.ended.contains_key(&order));
             contradicted += usize::from(!known);
+            if let (true, DriverAssignmentEvent::DriverAssigned(fact)) = (known, fact) {
+                let order_id = OrderId(fact.order_id);
+                let held = self.book.scheduler().assignment_of(order_id);
+                sent.extend(held.map(|held| (fact.order_version, held.clone())));
+            }
         }
-        self.settle(at);
+        self.settle(at, sent);
         contradicted
     }
 
@@ -159,23 +223,25 @@ impl Rerun {
     }
 
     /// What a cycle would store: only what has ended is kept, for the questions that a live lane asks its tables.
-    fn settle(&mut self, at: At) {
-        self.book.take_ended();
+    fn settle(&mut self, at: At, commitments: Vec<(i32, Assignment)>) {
+        let ended = self.book.take_ended();
         let mut delivered = HashMap::new();
         for fact in self.book.take_facts() {
             if let DriverAssignmentEvent::DeliveryConfirmed(fact) = fact.record {
                 delivered.insert(OrderId(fact.order_id), DriverId::new(&*fact.driver_id));
             }
         }
-        for row in self.book.take_changes().orders {
-            let state = match row.row {
+        let changes = self.book.take_changes();
+        for row in &changes.orders {
+            let state = match &row.row {
                 RequestRow::Open { .. } => {
                     self.ended.remove(&row.order_id);
                     continue;
                 }
-                RequestRow::Announced { ready_at, said_at } => {
-                    OrderState::Announced { ready_at, said_at }
-                }
+                RequestRow::Announced { ready_at, said_at } => OrderState::Announced {
+                    ready_at: *ready_at,
+                    said_at: *said_at,
+                },
                 RequestRow::Closed => OrderState::Closed { delivered_by: None },
                 RequestRow::Gone => OrderState::Closed {
                     delivered_by: delivered.remove(&row.order_id),
@@ -188,6 +254,14 @@ impl Rerun {
             };
             self.ended.insert(row.order_id, order);
             self.endings.push_back((at, row.order_id));
+        }
+        if let Some(writes) = &mut self.writes {
+            writes.push(Writes {
+                ended,
+                commitments,
+                changes,
+                now: units::instant(at),
+            });
         }
         while let Some((ended_at, order_id)) = self.endings.front().copied()
             && at.since(ended_at).0 > REMEMBERED.0

@@ -4,7 +4,7 @@
 //! stands what really happened, to judge the simulation by. An order is held until all three are known, so memory goes with
 //! the orders under way, not with the span.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use assignment::book::request;
 use assignment::config::GeoRules;
@@ -118,7 +118,7 @@ struct Tally {
     delivered: u64,
     undelivered: u64,
     times: Distributions,
-    work: HashMap<DriverId, Work>,
+    work: BTreeMap<DriverId, Work>,
 }
 
 /// See the module.

@@ -146,6 +146,7 @@ impl Lane {
     pub fn repeat(&mut self, tick: &DispatchTick, told: &[DriverAssignmentEvent]) -> Repeated {
         let before = self.rerun.memo();
         let at = units::at(tick.ticked_at);
+        let mut stored = self.rerun.take_writes();
         let (ticked, facts) = self.rerun.tick(at, refused(tick));
         let mut differs = Vec::new();
         let mut compare = |what: &str, now: String, then: String| {
@@ -186,9 +187,13 @@ impl Lane {
             }
         }
         if !differs.is_empty() {
+            // What would have been stored of it is not what was stored.
+            self.rerun.take_writes();
             self.rerun.restore(before.clone());
             self.rerun.follow(told, at);
         }
+        stored.extend(self.rerun.take_writes());
+        self.rerun.put_writes(stored);
         Repeated { before, differs }
     }
 }

@@ -119,11 +119,13 @@ impl Tape {
             .iter()
             .map(|p| ((p.topic.as_str(), p.partition), p.offset))
             .collect();
-        let limit = |cursor: &Cursor| {
-            let key = (cursor.start.topic.as_str(), cursor.start.partition);
-            named.get(&key).copied().unwrap_or(0)
-        };
-        self.inputs.iter().map(limit).collect()
+        self.limits_of(|topic, partition| named.get(&(topic, partition)).copied().unwrap_or(0))
+    }
+
+    /// Limits by topic and partition.
+    pub fn limits_of(&self, limit: impl Fn(&str, i32) -> i64) -> Vec<i64> {
+        let starts = self.inputs.iter().map(|cursor| &cursor.start);
+        starts.map(|it| limit(&it.topic, it.partition)).collect()
     }
 
     /// No limit but what there was when the replay began.

@@ -139,6 +139,7 @@ impl Platform {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_swiftctl"));
         command
+            .envs(self.processes.environment.clone())
             .env("SWIFT_EATS_KAFKA", &self.stack.kafka)
             .env("SWIFT_EATS_REGISTRY", &self.stack.registry)
             .env("SWIFT_EATS_POSTGRES", self.database.url())

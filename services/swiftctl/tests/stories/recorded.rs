@@ -34,6 +34,7 @@ async fn every_decision_of_a_rough_hour_with_rebalances_is_repeated_bit_for_bit(
     let begin = crate::platform::now();
     platform.start("orders", &[]);
     platform.start("payments", &[("PAYMENTS__GATEWAY", "instant")]);
+    platform.start("notifier", &[]);
     let mut owners = platform.processes();
     let first = owners.start("assignment", &of("0"));
     let meddle = async {
@@ -47,9 +48,8 @@ async fn every_decision_of_a_rough_hour_with_rebalances_is_repeated_bit_for_bit(
     tokio::join!(town.live(&platform), meddle);
 
     let (from, to) = (begin.to_rfc3339(), crate::platform::now().to_rfc3339());
-    let arguments = [
-        "replay", "shadow", "--geo", GEO, "--from", &from, "--policy", "recorded",
-    ];
+    let span = ["--geo", GEO, "--from", &from, "--to", &to];
+    let arguments = [&["replay", "shadow"][..], &span, &["--policy", "recorded"]].concat();
     platform.sees(&arguments);
     let answer = platform.json(&arguments);
     let repeated = &answer["repeated"];
@@ -65,6 +65,15 @@ async fn every_decision_of_a_rough_hour_with_rebalances_is_repeated_bit_for_bit(
     assert!(decisions > 100, "{decisions} decisions");
     // Twice the same question, twice the same answer.
     assert_eq!(platform.json(&arguments), answer);
+
+    for service in ["assignment", "orders", "payments", "notifier"] {
+        let arguments = ["replay", "rebuild", "--service", service, "--geo", GEO];
+        platform.sees(&arguments);
+        let rebuilt = platform.json(&arguments);
+        for table in rebuilt["tables"].as_array().unwrap() {
+            println!("{table}");
+        }
+    }
 }
 
 /// Waits until so many ticks are recorded.
