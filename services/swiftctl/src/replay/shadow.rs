@@ -30,6 +30,8 @@ use crate::replay::tape::{Heard, Tape};
 /// Before the span ticks are repeated for so long, in seconds of the world: trips that are under way when it begins were then
 /// decided exactly.
 const RUN_UP_S: f64 = 2.0 * 3_600.0;
+/// Positions are read from so long before the run-up on, in seconds of the machine: nobody is taken for silent who was not.
+const HEARD_S: f64 = 600.0;
 /// For so long after the span its orders may be under way, likewise.
 const RUN_OUT_S: f64 = 3.0 * 3_600.0;
 /// A live scheduler thinks again after `dispatch.tick_s` while orders wait, but no sooner than this.
@@ -96,7 +98,8 @@ pub async fn run(shadow: &Shadow, endpoints: &Endpoints, format: Format) -> Resu
     let run_up = shadow.from - seconds(RUN_UP_S / time_scale);
     let log = Log::connect(&endpoints.kafka()?)?;
     let registry = endpoints.registry()?;
-    let tape = Tape::open(&log, &registry, &shadow.geo, shadow.from, run_up).await?;
+    let heard_from = run_up - seconds(HEARD_S);
+    let tape = Tape::open(&log, &registry, &shadow.geo, shadow.from, heard_from).await?;
     let mut replay = Replay {
         geo: shadow.geo.clone(),
         from: shadow.from,

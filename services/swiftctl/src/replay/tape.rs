@@ -53,13 +53,13 @@ pub struct Tape {
 }
 
 impl Tape {
-    /// `run_up`: from when on positions are needed.
+    /// `heard_from`: from when on positions are needed.
     pub async fn open(
         log: &Log,
         registry: &str,
         geo: &Geo,
         from: DateTime<Utc>,
-        run_up: DateTime<Utc>,
+        heard_from: DateTime<Utc>,
     ) -> Result<Tape> {
         let history = from - HISTORY;
         let mut gaps = Vec::new();
@@ -67,7 +67,7 @@ impl Tape {
             (Topic::of::<DriverAssignmentRequest>(geo), history),
             (Topic::of::<KitchenEvent>(geo), history),
             (Topic::of::<DriverEvent>(geo), history),
-            (Topic::of::<DriverLocation>(geo), run_up),
+            (Topic::of::<DriverLocation>(geo), heard_from),
         ];
         let mut starts = Vec::new();
         for (topic, since) in inputs {
@@ -257,13 +257,13 @@ fn begin(
     let at = Offset::Offset(since.timestamp_millis());
     let found = log.offsets(topic, partitions, at)?;
     let mut starts = Vec::new();
-    let mut cut = Vec::new();
+    let mut cut = 0;
     for partition in 0..partitions {
         let end = ends.get(&partition).copied().unwrap_or(0);
         let low = low.get(&partition).copied().unwrap_or(end);
         let offset = found.get(&partition).copied().unwrap_or(end).max(low);
         if low > 0 && offset == low {
-            cut.push(partition.to_string());
+            cut += 1;
         }
         starts.push(Start {
             topic: topic.to_owned(),
@@ -272,11 +272,10 @@ fn begin(
             end,
         });
     }
-    if !cut.is_empty() {
+    if cut > 0 {
         let since = crate::output::second(since);
         gaps.push(format!(
-            "{topic}: retention has deleted the beginning of partitions {} after {since}",
-            cut.join(", ")
+            "{topic}: of {cut} of {partitions} partitions retention has deleted what they held since {since}"
         ));
     }
     Ok(starts)

@@ -1,5 +1,6 @@
 //! Should a geo send its drivers earlier? Its last hour, replayed with a slack tolerance of 240 s instead of 120 s.
 
+use chrono::TimeDelta;
 use city::{Size, World};
 use serde_json::Value;
 
@@ -32,7 +33,8 @@ async fn a_wider_slack_tolerance_is_tried_on_the_last_hour() {
     platform.start("orders", &[]);
     platform.start("payments", &[("PAYMENTS__GATEWAY", "instant")]);
     platform.start("assignment", &settings);
-    let from = now().to_rfc3339();
+    let begin = now();
+    let from = begin.to_rfc3339();
     town.live(&platform).await;
     let to = now().to_rfc3339();
 
@@ -63,6 +65,26 @@ async fn a_wider_slack_tolerance_is_tried_on_the_last_hour() {
     // Is what was recorded what we hold?
     let exact = sees(&shadow("recorded"));
     assert!(exact.contains("bit for bit"), "{exact}");
+    // The second half alone, its state from what was told before: were the world 3,600 times as fast as life, two seconds
+    // would be the two hours that are repeated before a span, and the rest is followed.
+    let middle = (begin + TimeDelta::seconds(30)).to_rfc3339();
+    let half = [
+        "--geo",
+        GEO,
+        "--from",
+        &middle,
+        "--to",
+        &to,
+        "--time-scale",
+        "3600",
+    ];
+    let half = [&["replay", "shadow"][..], &half, &["--policy", "recorded"]].concat();
+    let repeated = platform.json(&half)["repeated"].clone();
+    assert!(repeated["followed"].as_u64().unwrap() > 10, "{repeated}");
+    assert!(repeated["ticks"].as_u64().unwrap() > 10, "{repeated}");
+    for nothing in ["contradicted", "differing", "untold"] {
+        assert_eq!(repeated[nothing], 0, "{repeated}");
+    }
     // What would 240 s have changed?
     let wider = shadow("slack-greedy@tolerance_s=240");
     let page = std::env::temp_dir().join(format!("{}.html", platform.group("shadow")));
