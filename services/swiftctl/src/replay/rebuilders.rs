@@ -3,7 +3,7 @@
 //! Messages of different topics are merged by time. Live, a service may have read two topics the other way round; where that
 //! matters to a row, the row differs, and the comparison shows it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
@@ -220,7 +220,7 @@ impl Site<'_> {
 
     /// From the beginning of the topics to the positions.
     fn starts(&self) -> Result<(Vec<Start>, Vec<String>)> {
-        let (mut starts, mut notes) = (Vec::new(), Vec::new());
+        let (mut starts, mut cut) = (Vec::new(), BTreeMap::<&str, usize>::new());
         let topics = self.log.topics()?;
         for Position {
             topic,
@@ -233,9 +233,7 @@ impl Site<'_> {
             let low = self.log.offsets(topic, partitions, Offset::Beginning)?;
             let low = low.get(partition).copied().unwrap_or(0);
             if low > 0 {
-                notes.push(format!(
-                    "{topic}/{partition}: retention has deleted what was before {low}; rows made from it are only live"
-                ));
+                *cut.entry(topic.as_str()).or_default() += 1;
             }
             starts.push(Start {
                 topic: topic.clone(),
@@ -244,7 +242,10 @@ impl Site<'_> {
                 end: *next,
             });
         }
-        Ok((starts, notes))
+        let cut = cut.into_iter().map(|(topic, partitions)| {
+            format!("{topic}: retention has deleted the beginning of {partitions} partitions; what was made from it is only live")
+        });
+        Ok((starts, cut.collect()))
     }
 }
 

@@ -129,6 +129,12 @@ impl Platform {
         }
     }
 
+    /// What no operator should do.
+    pub async fn sql(&self, statement: &'static str) {
+        let pool = self.database.pool().await.unwrap();
+        sqlx::query(statement).execute(&pool).await.unwrap();
+    }
+
     /// How many records a topic holds.
     pub async fn held(&self, topic: &str) -> usize {
         let topics = [topic];
