@@ -267,7 +267,7 @@ impl Book {
         });
         self.touched.orders.insert(order_id);
         if let Some(driver) = self.drivers.get_mut(&held.driver_id) {
-            driver.put_down(at);
+            driver.put_down(order_id, at);
             self.touched.drivers.insert(held.driver_id);
         }
     }

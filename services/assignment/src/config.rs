@@ -12,8 +12,9 @@ use serde::Deserialize;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Which driver gets which due order: `{ name = "slack-greedy" }` (default) or `{ name = "fifo" }`, a baseline that
-    /// commits every order at once. An unknown name ends the start.
+    /// Which driver gets which due order: `{ name = "lookahead" }` (default), `{ name = "bundle" }`, which lets up to
+    /// three orders of one restaurant share a trip, or one of the baselines `slack-greedy` and `fifo`. An unknown name
+    /// ends the start.
     pub policy: PolicySpec,
     /// The scheduler's settings, each documented there. All in seconds of the world (see `time_scale`), but
     /// `location_ttl_s`, `vanish_after_s` and `tick_s`, which are the machine's.
@@ -159,10 +160,6 @@ impl Config {
         let policy = own.policy.as_ref().unwrap_or(&self.policy);
         let wrong = |problem: String| invalid("policy", format!("{policy:?}"), problem);
         policy.check().map_err(|error| wrong(error.to_string()))?;
-        if matches!(policy, PolicySpec::Bundle(_)) {
-            let problem = "trips of several orders can be backtested, but this service stores one order per driver";
-            return Err(wrong(problem.to_owned()));
-        }
         let policy = policy.sped_up(self.time_scale);
         Ok(GeoRules {
             parameters: parameters(&dispatch, &road, &policy),
@@ -305,8 +302,8 @@ mod tests {
                 "expect_s must be 0 or more, not -1",
             ),
             (
-                r#"{"policy": {"name": "bundle"}}"#,
-                "this service stores one order per driver",
+                r#"{"policy": {"name": "bundle", "max_orders": 4}}"#,
+                "max_orders must be 2 or 3, not 4",
             ),
         ] {
             let error = rules(&config(text).unwrap()).unwrap_err().to_string();

@@ -13,7 +13,7 @@ use contracts::driver_assignment::{
 use contracts::streams::DriverAssignmentEvent;
 use contracts::value::Place;
 use contracts::{Geo, Record, event_id};
-use dispatch::{Assignment, Config, Decision, Failure, Phase, Seconds};
+use dispatch::{Decision, Failure, Phase, Scheduler, Seconds};
 use uuid::Uuid;
 
 use crate::units::{instant, whole_seconds, wire_point};
@@ -45,25 +45,18 @@ impl About<'_> {
         i32::try_from(self.attempt).unwrap_or(i32::MAX)
     }
 
-    /// The decision that a driver is committed to the order.
+    /// The decision that a driver is committed to the order, which the scheduler still holds.
     pub fn assigned(
         &self,
         request_id: Uuid,
         decision: &Decision,
-        assignment: &Assignment,
-        config: &Config,
-    ) -> DriverAssigned {
-        let request = &assignment.request;
-        let half_pickup = Seconds(config.pickup_service_s / 2.0);
-        let pickup_at = assignment
-            .arrives_at
-            .plus(half_pickup)
-            .max(request.ready_at);
-        let way = Seconds(decision.restaurant_to_customer_s + config.dropoff_service_s / 2.0);
-        let offer_expires_at = config
-            .offer_timeout_s
-            .map(|timeout| assignment.decided_at.plus(Seconds(timeout)));
-        DriverAssigned {
+        scheduler: &Scheduler,
+    ) -> Option<DriverAssigned> {
+        let request = &scheduler.assignment_of(decision.order_id)?.request;
+        let (pickup_at, delivery_at) = scheduler.expected(decision.order_id)?;
+        let timeout = scheduler.config().offer_timeout_s;
+        let offer_expires_at = timeout.map(|span| decision.released_at.plus(Seconds(span)));
+        Some(DriverAssigned {
             event_id: self.id::<DriverAssigned>(),
             occurred_at: self.now,
             geo: self.geo.to_string(),
@@ -86,11 +79,11 @@ impl About<'_> {
             policy_name: decision.policy.name.to_owned(),
             policy_version: decision.policy.version.to_string(),
             expected_pickup_at: Some(instant(pickup_at)),
-            expected_delivery_at: Some(instant(pickup_at.plus(half_pickup + way))),
+            expected_delivery_at: Some(instant(delivery_at)),
             offer_expires_at: offer_expires_at.map(instant),
             trip_id: (decision.trip.size > 1).then_some(decision.trip.id.0),
             trip_position: i32::from(decision.trip.position),
-        }
+        })
     }
 
     /// The driver no longer holds the order.

@@ -2,8 +2,8 @@
 //!
 //! One lane per geo. The thinking is in the pure crate `dispatch`; this crate feeds it what the topics say ([`book`]),
 //! makes its decisions durable before they become known ([`store`]), and tells the world ([`facts`]). What it guarantees:
-//! a driver holds at most one active order and an order at most one active driver (compare-and-set on rows, unique indexes
-//! as the last guard), a request is neither lost nor decided twice, and every decision can be repeated from the inputs and
+//! a driver is on at most one trip, of at most three orders, and an order has at most one active driver (compare-and-set on
+//! rows, the tables' constraints as the last guard), a request is neither lost nor decided twice, and every decision can be repeated from the inputs and
 //! positions that its tick recorded. Cost: memory for all open orders and drivers of the owned geos, a handful of
 //! set-based statements per cycle.
 

@@ -3,9 +3,10 @@
 //! The facts that decide (request, trip, position) live in the scheduler alone; here is what tables and records need.
 //! Orders that have ended are dropped after the cycle: the tables answer for them when something late arrives.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use dispatch::{At, DriverId, Point};
+use dispatch::{At, DriverId, LastDrop, OrderId, Point, TripId};
 use uuid::Uuid;
 
 /// Version of a row in the tables, for compare-and-set; 0: there is none yet.
@@ -80,7 +81,12 @@ pub struct Driver {
     pub free_since: At,
     /// Where he came on duty or last delivered; the newest position is the scheduler's.
     pub seen: Option<(Point, At)>,
-    pub active_order: Option<dispatch::OrderId>,
+    /// The trip that he is on.
+    pub active_trip: Option<TripId>,
+    /// The orders of it that he still holds: the active rows of `assignments`.
+    pub held: BTreeSet<OrderId>,
+    /// His last delivery on it.
+    pub last_drop: Option<LastDrop>,
 }
 
 impl Driver {
@@ -92,22 +98,41 @@ impl Driver {
             shift_end: None,
             free_since: At(0),
             seen: None,
-            active_order: None,
+            active_trip: None,
+            held: BTreeSet::new(),
+            last_drop: None,
         }
     }
 
     /// As the column `status` has it.
     pub fn status(&self) -> &'static str {
-        match (self.active_order, self.on_duty) {
+        match (self.active_trip, self.on_duty) {
             (Some(_), _) => "busy",
             (None, true) => "free",
             (None, false) => "offline",
         }
     }
 
-    /// He holds nothing any more.
-    pub fn put_down(&mut self, at: At) {
-        self.active_order = None;
-        self.free_since = self.free_since.max(at);
+    /// The order is one of the trip that he sets out for, or is on.
+    pub fn take_up(&mut self, order: OrderId, trip: TripId) {
+        self.active_trip = Some(trip);
+        self.held.insert(order);
+    }
+
+    /// He does not hold the order any more; with the last one his trip is over.
+    pub fn put_down(&mut self, order: OrderId, at: At) {
+        self.held.remove(&order);
+        if self.held.is_empty() {
+            (self.active_trip, self.last_drop) = (None, None);
+            self.free_since = self.free_since.max(at);
+        }
+    }
+
+    /// On a trip that goes on he has delivered here.
+    pub fn dropped(&mut self, drop: LastDrop) {
+        let newest = self.last_drop.is_none_or(|known| known.at <= drop.at);
+        if newest && self.active_trip.is_some() {
+            self.last_drop = Some(drop);
+        }
     }
 }

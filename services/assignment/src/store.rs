@@ -94,9 +94,9 @@ pub async fn end(tx: &mut PgConnection, rows: &[OfGeo<'_, EndedRow>]) -> Result<
     exactly("assignments", expected, done.rows_affected())
 }
 
-/// Stores commitments, and returns the orders whose drivers hold an order of another geo: those are not stored.
+/// Stores commitments, and returns the orders whose drivers are on a trip of another geo: those are not stored.
 ///
-/// The unique indexes decide; a driver or order that is taken in its own geo is a miss.
+/// The constraints of the table decide; a driver or order that is taken in its own geo is a miss.
 pub async fn commit<'a>(
     tx: &mut PgConnection,
     commitments: &[OfGeo<'a, Commitment<'_>>],
@@ -107,33 +107,41 @@ pub async fn commit<'a>(
             .driver_id
             .cmp(&b.1.assignment.driver_id)
             .then(a.0.cmp(b.0))
+            .then(a.1.assignment.position.cmp(&b.1.assignment.position))
     });
     if rows.is_empty() {
         return Ok(BTreeSet::new());
     }
     let stored_orders = insert(tx, &rows).await?;
     metric::checked("exclusive_in_tables", rows.len() as u64, 0);
-    let mut refused = BTreeSet::new();
-    let mut drivers = Vec::new();
-    for (geo, row) in &rows {
-        let order_id = row.assignment.request.order_id;
-        if !stored_orders.contains(&order_id.0) {
-            refused.insert((*geo, order_id));
-            drivers.push((*geo, row.assignment.driver_id.as_str(), order_id.0));
-        }
-    }
+    let is_stored =
+        |row: &Commitment<'_>| stored_orders.contains(&row.assignment.request.order_id.0);
+    let taken: Vec<_> = rows.iter().filter(|(_, row)| !is_stored(row)).collect();
+    let refused: BTreeSet<_> = taken
+        .iter()
+        .map(|(geo, row)| (*geo, row.assignment.request.order_id))
+        .collect();
     if !refused.is_empty() {
         // Whoever holds the driver elsewhere may have let him go a moment ago; who holds him here is a contradiction.
         let statement = "SELECT count(*) FROM assignments a \
-            JOIN UNNEST($1::text[], $2::text[], $3::uuid[]) AS u(geo, driver_id, order_id) ON a.geo = u.geo \
-            WHERE a.active AND (a.driver_id = u.driver_id OR a.order_id = u.order_id)";
-        let (geos, (names, orders)): (Vec<_>, (Vec<_>, Vec<_>)) = drivers
-            .into_iter()
-            .map(|(geo, driver, order)| (geo, (driver, order)))
-            .unzip();
+            JOIN UNNEST($1::text[], $2::text[], $3::uuid[], $4::smallint[], $5::uuid[]) \
+                AS u(geo, driver_id, trip_id, trip_position, order_id) ON a.geo = u.geo \
+            WHERE a.active AND (a.order_id = u.order_id OR a.driver_id = u.driver_id \
+                AND (a.trip_id <> u.trip_id OR a.trip_position = u.trip_position))";
+        let (mut geos, mut names, mut trips) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut positions, mut orders) = (Vec::new(), Vec::new());
+        for (geo, row) in taken {
+            geos.push(*geo);
+            names.push(row.assignment.driver_id.as_str());
+            trips.push(row.assignment.trip_id.0);
+            positions.push(i16::from(row.assignment.position));
+            orders.push(row.assignment.request.order_id.0);
+        }
         let query = sqlx::query_scalar::<_, i64>(statement)
             .bind(geos)
             .bind(names)
+            .bind(trips)
+            .bind(positions)
             .bind(orders);
         let contradictions = query.fetch_one(tx).await?;
         if contradictions > 0 {
@@ -262,19 +270,25 @@ async fn advance(tx: &mut PgConnection, lanes: &[OfGeo<'_, Changes>]) -> Result<
 }
 
 const INSERT_DRIVERS: &str = "INSERT INTO drivers (geo, driver_id, version, status, on_duty, duty_at, shift_ends_at, \
-        free_since, active_order, lat, lon, seen_at) \
-    SELECT geo, driver_id, version + 1, status, on_duty, duty_at, shift_ends_at, free_since, active_order, lat, lon, seen_at \
+        free_since, active_trip, lat, lon, seen_at, last_drop_at, last_drop_lat, last_drop_lon) \
+    SELECT geo, driver_id, version + 1, status, on_duty, duty_at, shift_ends_at, free_since, active_trip, lat, lon, seen_at, \
+        last_drop_at, last_drop_lat, last_drop_lon \
     FROM UNNEST($1::text[], $2::text[], $3::int[], $4::text[], $5::bool[], $6::timestamptz[], $7::timestamptz[], \
-        $8::timestamptz[], $9::uuid[], $10::float8[], $11::float8[], $12::timestamptz[]) \
-        AS u(geo, driver_id, version, status, on_duty, duty_at, shift_ends_at, free_since, active_order, lat, lon, seen_at) \
+        $8::timestamptz[], $9::uuid[], $10::float8[], $11::float8[], $12::timestamptz[], $13::timestamptz[], \
+        $14::float8[], $15::float8[]) \
+        AS u(geo, driver_id, version, status, on_duty, duty_at, shift_ends_at, free_since, active_trip, lat, lon, seen_at, \
+            last_drop_at, last_drop_lat, last_drop_lon) \
     ON CONFLICT DO NOTHING";
 
 const UPDATE_DRIVERS: &str = "UPDATE drivers d SET version = d.version + 1, status = u.status, on_duty = u.on_duty, \
         duty_at = u.duty_at, shift_ends_at = u.shift_ends_at, free_since = u.free_since, \
-        active_order = u.active_order, lat = u.lat, lon = u.lon, seen_at = u.seen_at \
+        active_trip = u.active_trip, lat = u.lat, lon = u.lon, seen_at = u.seen_at, \
+        last_drop_at = u.last_drop_at, last_drop_lat = u.last_drop_lat, last_drop_lon = u.last_drop_lon \
     FROM UNNEST($1::text[], $2::text[], $3::int[], $4::text[], $5::bool[], $6::timestamptz[], $7::timestamptz[], \
-        $8::timestamptz[], $9::uuid[], $10::float8[], $11::float8[], $12::timestamptz[]) \
-        AS u(geo, driver_id, version, status, on_duty, duty_at, shift_ends_at, free_since, active_order, lat, lon, seen_at) \
+        $8::timestamptz[], $9::uuid[], $10::float8[], $11::float8[], $12::timestamptz[], $13::timestamptz[], \
+        $14::float8[], $15::float8[]) \
+        AS u(geo, driver_id, version, status, on_duty, duty_at, shift_ends_at, free_since, active_trip, lat, lon, seen_at, \
+            last_drop_at, last_drop_lat, last_drop_lon) \
     WHERE d.geo = u.geo AND d.driver_id = u.driver_id AND d.version = u.version";
 
 async fn save_drivers(
@@ -291,6 +305,11 @@ async fn save_drivers(
     let seen = |of: fn(&dispatch::Point) -> f64| {
         rows.iter()
             .map(|(_, row)| row.driver.seen.map(|(point, _)| of(&point)))
+            .collect::<Vec<_>>()
+    };
+    let dropped = |of: fn(&dispatch::Point) -> f64| {
+        rows.iter()
+            .map(|(_, row)| row.driver.last_drop.map(|drop| of(&drop.customer)))
             .collect::<Vec<_>>()
     };
     let query = sqlx::query(statement)
@@ -324,7 +343,7 @@ async fn save_drivers(
         .bind(column(|row| stored(row.driver.free_since)))
         .bind(
             rows.iter()
-                .map(|(_, row)| row.driver.active_order.map(|order| order.0))
+                .map(|(_, row)| row.driver.active_trip.map(|trip| trip.0))
                 .collect::<Vec<_>>(),
         )
         .bind(seen(|point| point.lat()))
@@ -333,7 +352,14 @@ async fn save_drivers(
             rows.iter()
                 .map(|(_, row)| row.driver.seen.map(|(_, at)| stored(at)))
                 .collect::<Vec<_>>(),
-        );
+        )
+        .bind(
+            rows.iter()
+                .map(|(_, row)| row.driver.last_drop.map(|drop| stored(drop.at)))
+                .collect::<Vec<_>>(),
+        )
+        .bind(dropped(|point| point.lat()))
+        .bind(dropped(|point| point.lon()));
     let done = query.execute(tx).await?;
     exactly("drivers", rows.len(), done.rows_affected())
 }

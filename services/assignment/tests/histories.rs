@@ -1,19 +1,20 @@
-//! Any sequence of events keeps the promises: one active order per driver, one active driver per order, facts once and in order.
+//! Any sequence of events keeps the promises: one trip per driver, one active driver per order, facts once and in order.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod fixture;
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use assignment::book::{Book, RequestRow};
-use assignment::order::{Order, OrderState};
+use assignment::order::{Driver, Order, OrderState};
 use chrono::TimeDelta;
 use contracts::Message as _;
 use contracts::driver_assignment::FailureReason;
 use contracts::streams::DriverAssignmentEvent as Fact;
 use dispatch::{OrderId, Phase};
-use fixture::{Step, empty_book, event, origin, second, steps, trace};
+use fixture::{POLICIES, Step, empty_book, event, origin, second, steps, trace};
 use proptest::prelude::*;
 use uuid::Uuid;
 
@@ -24,6 +25,7 @@ type Ended = HashMap<OrderId, Order>;
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Told {
     driver: Option<String>,
+    trip: Option<Uuid>,
     phase: Option<Phase>,
     delivered: bool,
 }
@@ -73,15 +75,21 @@ fn listen(
     };
     match fact {
         Fact::DriverAssigned(fact) => {
-            let busy = told
+            let his = told
                 .values()
-                .any(|about| about.driver.as_deref() == Some(&fact.driver_id));
-            prop_assert!(!busy, "{} holds two orders", fact.driver_id);
+                .filter(|about| about.driver.as_deref() == Some(&fact.driver_id));
+            let others = his.clone().filter(|about| about.trip != fact.trip_id);
+            prop_assert_eq!(others.count(), 0, "{} is on two trips", fact.driver_id);
+            prop_assert!(
+                his.count() < if fact.trip_id.is_some() { 3 } else { 1 },
+                "too many orders: {fact:?}"
+            );
             let about = told.entry(fact.order_id).or_default();
             prop_assert!(
                 about.driver.is_none() && !about.delivered,
                 "two drivers: {fact:?}"
             );
+            about.trip = fact.trip_id;
             (about.driver, about.phase) = (Some(fact.driver_id.clone()), Some(Phase::Offered));
         }
         Fact::AssignmentReleased(fact) => {
@@ -124,9 +132,8 @@ fn listen(
             told.insert(
                 fact.order_id,
                 Told {
-                    driver: None,
-                    phase: None,
                     delivered: true,
+                    ..Told::default()
                 },
             );
         }
@@ -140,8 +147,11 @@ fn consistent(book: &Book) -> Result<(), TestCaseError> {
     let snapshot = book.scheduler().snapshot();
     let mut holders = BTreeMap::new();
     for held in &snapshot.assignments {
-        let other = holders.insert(held.driver_id.clone(), held.request.order_id);
-        prop_assert_eq!(other, None, "{} holds two orders", held.driver_id);
+        let (trip, orders) = holders
+            .entry(held.driver_id.clone())
+            .or_insert_with(|| (held.trip_id, BTreeSet::new()));
+        prop_assert_eq!(*trip, held.trip_id, "{} is on two trips", held.driver_id);
+        orders.insert(held.request.order_id);
         let known = book.orders()[&held.request.order_id].held();
         prop_assert_eq!(
             known.map(|known| (&known.driver_id, known.attempt)),
@@ -163,7 +173,10 @@ fn consistent(book: &Book) -> Result<(), TestCaseError> {
         let Some(driver) = book.drivers().get(&record.driver_id) else {
             continue;
         };
-        prop_assert_eq!(driver.active_order, holders.get(&record.driver_id).copied());
+        let (trip, held) = holders.remove(&record.driver_id).unzip();
+        prop_assert_eq!(driver.active_trip, trip);
+        prop_assert_eq!(&driver.held, &held.unwrap_or_default());
+        prop_assert_eq!(driver.last_drop, record.last_drop);
         prop_assert_eq!(
             (driver.on_duty, driver.duty_at, driver.shift_end),
             (record.online, record.duty_at, record.shift_end)
@@ -173,8 +186,20 @@ fn consistent(book: &Book) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-fn run(history: &[Step], assignments: &mut usize) -> Result<(), TestCaseError> {
-    let (mut book, trace) = (empty_book(), trace());
+/// How often something worth testing happened.
+#[derive(Default)]
+struct Seen {
+    assignments: Cell<usize>,
+    shared: Cell<usize>,
+    drops_on_the_way: Cell<usize>,
+}
+
+fn count(counter: &Cell<usize>, by: usize) {
+    counter.set(counter.get() + by);
+}
+
+fn run(policy: &str, history: &[Step], seen: &Seen) -> Result<(), TestCaseError> {
+    let (mut book, trace) = (empty_book(policy), trace());
     let (mut ended, mut told, mut ids) = (Ended::new(), BTreeMap::new(), BTreeSet::new());
     let (mut now, mut delivered) = (second(0), HashMap::new());
     for step in history {
@@ -196,7 +221,10 @@ fn run(history: &[Step], assignments: &mut usize) -> Result<(), TestCaseError> {
         for fact in book.take_facts() {
             listen(&mut told, &mut ids, &fact.record)?;
             match &fact.record {
-                Fact::DriverAssigned(_) => *assignments += 1,
+                Fact::DriverAssigned(fact) => {
+                    count(&seen.assignments, 1);
+                    count(&seen.shared, usize::from(fact.trip_id.is_some()));
+                }
                 Fact::DeliveryConfirmed(fact) => {
                     delivered.insert(fact.order_id, fact.driver_id.clone());
                 }
@@ -206,6 +234,11 @@ fn run(history: &[Step], assignments: &mut usize) -> Result<(), TestCaseError> {
         book.take_ended();
         remember(&mut book, &mut ended, &delivered);
         consistent(&book)?;
+        let dropped = |driver: &&Driver| driver.last_drop.is_some();
+        count(
+            &seen.drops_on_the_way,
+            book.drivers().values().filter(dropped).count(),
+        );
     }
     Ok(())
 }
@@ -216,17 +249,23 @@ fn any_history_keeps_drivers_and_orders_to_one_another() {
         failure_persistence: None,
         ..ProptestConfig::with_cases(600)
     });
-    let assignments = std::cell::Cell::new(0);
-    let histories = runner.run(&steps(40), |history| {
-        let mut count = assignments.get();
-        let outcome = run(&history, &mut count);
-        assignments.set(count);
-        outcome
-    });
-    histories.unwrap();
-    assert!(
-        assignments.get() > 500,
-        "the histories led to {} assignments only",
-        assignments.get()
-    );
+    let seen = Seen::default();
+    let histories = (prop::sample::select(&POLICIES[..]), steps(40));
+    let outcome = runner.run(&histories, |(policy, history)| run(policy, &history, &seen));
+    outcome.unwrap();
+    for (what, seen, least) in [
+        ("assignments", seen.assignments, 500),
+        ("orders that share a trip", seen.shared, 100),
+        (
+            "deliveries on a trip that goes on",
+            seen.drops_on_the_way,
+            20,
+        ),
+    ] {
+        assert!(
+            seen.get() > least,
+            "the histories led to {} {what} only",
+            seen.get()
+        );
+    }
 }

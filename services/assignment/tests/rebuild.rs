@@ -7,8 +7,8 @@ mod fixture;
 use assignment::book::Ticked;
 use assignment::event::Event;
 use chrono::TimeDelta;
-use fixture::tables::{decide, finish, load, pool};
-use fixture::{GEO, event, origin, second, steps, trace};
+use fixture::tables::{decide, finish, load_under, pool};
+use fixture::{GEO, POLICIES, event, origin, second, steps, trace};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
@@ -31,11 +31,11 @@ async fn a_lane_rebuilt_before_every_cycle_decides_as_one_that_was_never_lost() 
     let pool = pool().await;
     let mut decisions = 0;
     let mut runner = TestRunner::new(ProptestConfig::default());
-    for _ in 0..60 {
+    for policy in POLICIES.into_iter().cycle().take(80) {
         let history = steps(25).new_tree(&mut runner).unwrap();
         let history = proptest::strategy::ValueTree::current(&history);
         let mut tx = pool.begin().await.unwrap();
-        let mut lasting = load(&mut tx, GEO).await;
+        let mut lasting = load_under(policy, &mut tx, GEO).await;
         let (mut now, mut pings) = (second(0), Vec::new());
         for step in &history {
             now += TimeDelta::seconds(step.pause_s);
@@ -46,7 +46,7 @@ async fn a_lane_rebuilt_before_every_cycle_decides_as_one_that_was_never_lost() 
             let (heard, events): (Vec<_>, Vec<_>) = events
                 .into_iter()
                 .partition(|event| matches!(event, Event::Location(_)));
-            let mut rebuilt = load(&mut tx, GEO).await;
+            let mut rebuilt = load_under(policy, &mut tx, GEO).await;
             let trace = trace();
             for ping in &pings {
                 rebuilt.apply(ping, origin(&trace), now);
@@ -75,7 +75,7 @@ async fn a_lane_rebuilt_before_every_cycle_decides_as_one_that_was_never_lost() 
             assert_eq!(rebuilt.orders(), lasting.orders());
             assert_eq!(rebuilt.drivers(), lasting.drivers());
         }
-        let rows = load(&mut tx, GEO).await;
+        let rows = load_under(policy, &mut tx, GEO).await;
         assert_eq!(
             (rows.orders(), rows.drivers()),
             (lasting.orders(), lasting.drivers())

@@ -12,8 +12,8 @@ use assignment::order::OrderState;
 use assignment::store::{self, StoreError};
 use contracts::Message as _;
 use contracts::streams::DriverAssignmentEvent as Fact;
-use dispatch::{At, DriverId};
-use fixture::tables::{cycle, decide, finish, load, pool};
+use dispatch::{At, DriverId, TripId};
+use fixture::tables::{cycle, decide, finish, load, load_under, pool};
 use fixture::{
     GEO, cancelled, online, order, order_id, origin, ping, prep_changed, requested, says, second,
     trace,
@@ -72,7 +72,7 @@ async fn a_story_leaves_the_rows_that_tell_it() {
         .unwrap();
     assert_eq!(row, ("delivered".to_owned(), false, 5));
     let row: (String, Option<uuid::Uuid>) =
-        sqlx::query_as("SELECT status, active_order FROM drivers")
+        sqlx::query_as("SELECT status, active_trip FROM drivers")
             .fetch_one(&mut *tx)
             .await
             .unwrap();
@@ -142,6 +142,123 @@ async fn a_driver_or_order_that_is_taken_in_its_own_geo_is_a_contradiction() {
             store::commit(&mut tx, &[(GEO, commitment)]).await,
             "assignments",
         );
+    }
+}
+
+/// Ada, at second 0, with orders 1, 3 and 5 as one trip.
+async fn on_a_trip(tx: &mut PgConnection) -> Book {
+    let mut book = load_under("bundle", tx, GEO).await;
+    let events = [
+        online("ada", second(0), 1),
+        requested(1, 3, second(0), 10),
+        requested(3, 3, second(0), 20),
+        requested(5, 3, second(0), 30),
+    ];
+    let facts = cycle(&mut book, tx, &events, second(0)).await;
+    let trips: BTreeSet<_> = facts
+        .iter()
+        .map(|fact| match fact {
+            Fact::DriverAssigned(fact) => fact.trip_id,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!((facts.len(), trips.len()), (3, 1), "{facts:?}");
+    book
+}
+
+#[tokio::test]
+async fn a_lane_rebuilt_in_the_middle_of_a_trip_knows_what_is_left_of_it() {
+    let pool = pool().await;
+    let mut tx = pool.begin().await.unwrap();
+    let mut book = on_a_trip(&mut tx).await;
+    let picked_up = [1, 3, 5].map(|number| says("ada", number, Word::PickedUp, second(60)));
+    cycle(&mut book, &mut tx, &picked_up, second(60)).await;
+    let dropped = [says("ada", 3, Word::Dropped, second(100))];
+    cycle(&mut book, &mut tx, &dropped, second(100)).await;
+    let mut rebuilt = load_under("bundle", &mut tx, GEO).await;
+    let ada = &rebuilt.drivers()[&DriverId::new("ada")];
+    assert_eq!(ada.held, BTreeSet::from([order_id(1), order_id(5)]));
+    assert_eq!(
+        ada.last_drop.unwrap().at,
+        At(second(100).timestamp_micros())
+    );
+    assert_eq!(rebuilt.drivers(), book.drivers());
+    assert_eq!(rebuilt.scheduler().snapshot(), book.scheduler().snapshot());
+    for (number, at) in [(5, 120), (1, 140)] {
+        let dropped = [says("ada", number, Word::Dropped, second(at))];
+        cycle(&mut rebuilt, &mut tx, &dropped, second(at)).await;
+    }
+    let row: (
+        String,
+        Option<uuid::Uuid>,
+        Option<chrono::DateTime<chrono::Utc>>,
+    ) = sqlx::query_as("SELECT status, active_trip, last_drop_at FROM drivers")
+        .fetch_one(&mut *tx)
+        .await
+        .unwrap();
+    assert_eq!(row, ("free".to_owned(), None, None));
+}
+
+#[tokio::test]
+async fn a_trip_is_refused_as_a_whole_when_its_driver_is_on_one_of_another_geo() {
+    let pool = pool().await;
+    let mut tx = pool.begin().await.unwrap();
+    on_a_trip(&mut tx).await;
+    let mut elsewhere = load_under("bundle", &mut tx, "elsewhere").await;
+    let events = [
+        online("ada", second(1), 1),
+        requested(2, 1, second(1), 10),
+        requested(4, 1, second(1), 10),
+    ];
+    decide(&mut elsewhere, &mut tx, &events, second(1)).await;
+    let (facts, ticked) = finish(&mut elsewhere, &mut tx, "elsewhere", second(1))
+        .await
+        .unwrap();
+    assert_eq!(facts, []);
+    assert_eq!(
+        ticked.unwrap().refused,
+        BTreeSet::from([order_id(2), order_id(4)])
+    );
+    assert_eq!(elsewhere.scheduler().snapshot().pending.len(), 2);
+}
+
+#[tokio::test]
+async fn a_second_trip_of_a_driver_and_a_fourth_order_of_a_trip_do_not_go_into_the_table() {
+    let pool = pool().await;
+    let mut tx = pool.begin().await.unwrap();
+    let book = on_a_trip(&mut tx).await;
+    let held = book.scheduler().assignment_of(order_id(1)).unwrap().clone();
+    let mut other = held.clone();
+    other.request.order_id = order_id(2);
+    (other.position, other.trip_id) = (2, TripId(order(9)));
+    let commitment = Commitment {
+        order_version: 3,
+        assignment: &other,
+    };
+    missed(
+        store::commit(&mut tx, &[(GEO, commitment)]).await,
+        "assignments",
+    );
+    sqlx::query("SAVEPOINT before")
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+    let statement = "INSERT INTO assignments (geo, order_id, order_version, attempt, driver_id, version, active, phase, \
+        phase_at, decided_at, arrives_at, trip_id, trip_position) \
+        VALUES ('x', $1, 1, 1, 'ada', 1, true, 'offered', now(), now(), now(), $2, $3)";
+    for position in [2i16, 3] {
+        let fourth = sqlx::query(statement)
+            .bind(order(2))
+            .bind(held.trip_id.0)
+            .bind(position);
+        fourth
+            .execute(&mut *tx)
+            .await
+            .expect_err("three orders are a trip's most");
+        sqlx::query("ROLLBACK TO SAVEPOINT before")
+            .execute(&mut *tx)
+            .await
+            .unwrap();
     }
 }
 
@@ -230,7 +347,7 @@ async fn a_driver_whose_row_and_assignment_differ_is_not_loaded() {
     let pool = pool().await;
     let mut tx = pool.begin().await.unwrap();
     assigned(&mut tx).await;
-    sqlx::query("UPDATE drivers SET status = 'free', active_order = NULL")
+    sqlx::query("UPDATE drivers SET status = 'free', active_trip = NULL")
         .execute(&mut *tx)
         .await
         .unwrap();
@@ -294,7 +411,7 @@ async fn every_status_that_is_written_is_one_the_tables_allow() {
     let mut tx = pool.begin().await.unwrap();
     for status in ["offline", "free", "busy"] {
         let order = (status == "busy").then(|| order(1));
-        let statement = "INSERT INTO drivers (geo, driver_id, version, status, on_duty, duty_at, free_since, active_order) \
+        let statement = "INSERT INTO drivers (geo, driver_id, version, status, on_duty, duty_at, free_since, active_trip) \
             VALUES ('x', $1, 1, $1, $1 = 'free', now(), now(), $2)";
         sqlx::query(statement)
             .bind(status)

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use dispatch::{
     At, Audit, Config, Decision, DriverId, Input, OrderId, Phase, Point, PolicySpec, Request,
-    RestaurantId, Scheduler, Seconds, TravelTime, TripId, WholeMinutes,
+    RestaurantId, Scheduler, Seconds, Shift, TravelTime, TripId, WholeMinutes,
 };
 use uuid::Uuid;
 
@@ -108,8 +108,20 @@ struct Day<'a> {
 impl Day<'_> {
     /// Puts shifts and orders on the agenda.
     fn plan(&mut self) {
-        for courier in &self.instance.couriers {
+        let couriers = || self.instance.couriers.iter();
+        let first = couriers().map(|courier| courier.on_at).min();
+        for courier in couriers() {
             let driver_id = DriverId::new(courier.id.as_str());
+            let shift = Shift {
+                begins: courier.on_at,
+                ends: courier.off_at,
+                start: courier.start,
+            };
+            let announced = Input::ShiftAnnounced {
+                driver_id: driver_id.clone(),
+                shift,
+            };
+            self.agenda.note(first.unwrap_or(courier.on_at), announced);
             let at = courier.on_at;
             let online = Input::DriverOnline {
                 driver_id: driver_id.clone(),

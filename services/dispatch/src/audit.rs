@@ -24,7 +24,7 @@ impl Check {
 /// The invariants of dispatch that a scheduler can check on itself.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Audit {
-    /// A driver gets an order only without another trip, an order a driver only without another.
+    /// A driver gets a trip only without another, an order a driver only without another.
     pub exclusive: Check,
     /// None is committed before it is due.
     pub never_early: Check,

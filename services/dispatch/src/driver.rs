@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{DriverId, OrderId, TripId};
 use crate::point::{Place, Point};
 use crate::time::At;
+use crate::trip::LastDrop;
 
 /// What is known of a driver apart from his trip; what `drivers` stores, the position excepted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,6 +25,18 @@ pub struct DriverRecord {
     pub position: Option<Point>,
     /// Event time of that position, or of his having left this geo.
     pub seen_at: Option<At>,
+    /// His last delivery on the trip that he is on, if there was one.
+    pub last_drop: Option<LastDrop>,
+    /// The shift that he will work next, if it is known.
+    pub next_shift: Option<Shift>,
+}
+
+/// A shift that was announced: where and when it begins, and when it ends.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Shift {
+    pub begins: At,
+    pub ends: At,
+    pub start: Point,
 }
 
 /// What a driver can be asked for.
@@ -52,6 +65,7 @@ pub(crate) struct Driver {
     pub trip: Option<TripId>,
     pub position: Option<(Point, Place)>,
     pub seen_at: At,
+    pub next_shift: Option<(Shift, Place)>,
     /// Bookkeeping from here on: none of it changes a decision.
     /// His place in the index of candidates, while he is in it.
     pub indexed: Option<Place>,
@@ -77,6 +91,7 @@ impl Driver {
             trip: None,
             position: None,
             seen_at: At::MIN,
+            next_shift: None,
             indexed: None,
             hearing: None,
             checking: None,
@@ -91,7 +106,7 @@ impl Driver {
         (self.online && self.trip.is_none()).then_some(place)
     }
 
-    pub fn record(&self) -> DriverRecord {
+    pub fn record(&self, last_drop: Option<LastDrop>) -> DriverRecord {
         DriverRecord {
             driver_id: self.id.clone(),
             online: self.online,
@@ -100,6 +115,8 @@ impl Driver {
             free_since: self.free_since,
             position: self.position.map(|(point, _)| point),
             seen_at: (self.seen_at > At::MIN).then_some(self.seen_at),
+            last_drop,
+            next_shift: self.next_shift.map(|(shift, _)| shift),
         }
     }
 }

@@ -11,6 +11,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::driver::Shift;
 use crate::ids::{DriverId, OrderId};
 use crate::point::Point;
 use crate::request::Request;
@@ -41,6 +42,11 @@ pub enum Input {
     DriverOffline {
         driver_id: DriverId,
         at: At,
+    },
+    /// The driver will come on duty: plans count on him before he does. What was announced later replaces it.
+    ShiftAnnounced {
+        driver_id: DriverId,
+        shift: Shift,
     },
     DriverPing {
         driver_id: DriverId,

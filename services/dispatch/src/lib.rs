@@ -38,7 +38,7 @@ pub use config::{Config, ConfigError};
 pub use decision::{
     Decision, Failure, FailureReason, Hold, Missing, Release, ReleaseReason, Tick, TripSlot,
 };
-pub use driver::{DriverRecord, DriverStatus};
+pub use driver::{DriverRecord, DriverStatus, Shift};
 pub use fleet::Candidate;
 pub use ids::{DriverId, OrderId, RestaurantId, TripId};
 pub use input::{Applied, Input};
@@ -52,4 +52,4 @@ pub use scheduler::{Gauges, Scheduler};
 pub use snapshot::Snapshot;
 pub use time::{At, Seconds};
 pub use travel::{Road, RoadConfig, RoadConfigError, TravelTime, WholeMinutes};
-pub use trip::{Assignment, Phase};
+pub use trip::{Assignment, LastDrop, Phase};

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::config::Config;
+use crate::driver::Shift;
 use crate::point::Place;
 use crate::time::{At, Seconds};
 use crate::travel::TravelTime;
@@ -24,6 +25,11 @@ impl Rules {
 
     pub fn eta(&self, from: Place, to: Place, at: At) -> Seconds {
         self.travel.eta(from, to, at)
+    }
+
+    /// The shift with the place where it begins.
+    pub fn placed(&self, shift: Shift) -> (Shift, Place) {
+        (shift, self.travel.place(shift.start))
     }
 
     /// The last instant at which a position seen at `seen_at` still counts.

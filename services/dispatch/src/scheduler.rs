@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::audit::Audit;
 use crate::config::Config;
-use crate::driver::{Driver, DriverStatus};
+use crate::driver::{Driver, DriverRecord, DriverStatus, Shift};
 use crate::fleet::{Fleet, Stir};
 use crate::ids::{DriverId, OrderId};
 use crate::input::{Applied, Input};
@@ -20,7 +20,7 @@ use crate::rules::Rules;
 use crate::snapshot::Snapshot;
 use crate::time::{At, Seconds};
 use crate::travel::TravelTime;
-use crate::trip::{Assignment, Phase, Remainder, Trips};
+use crate::trip::{Assignment, LastDrop, Phase, Remainder, Trips};
 
 #[derive(Debug)]
 pub struct Scheduler {
@@ -73,7 +73,13 @@ impl Scheduler {
             trips,
             ..
         } = &mut scheduler;
+        let mut drops = Vec::new();
         for record in snapshot.drivers {
+            drops.extend(
+                record
+                    .last_drop
+                    .map(|drop| (record.driver_id.clone(), drop)),
+            );
             let position = record
                 .position
                 .map(|point| (point, rules.travel.place(point)));
@@ -84,6 +90,7 @@ impl Scheduler {
                 driver.free_since = record.free_since;
                 driver.position = position;
                 driver.seen_at = record.seen_at.unwrap_or(At::MIN);
+                driver.next_shift = record.next_shift.map(|shift| rules.placed(shift));
             });
         }
         for assignment in snapshot.assignments {
@@ -93,10 +100,15 @@ impl Scheduler {
             });
             trips.add(assignment, &rules.config);
         }
+        for (driver_id, drop) in drops {
+            if let Some(trip) = fleet.get(&driver_id).and_then(|driver| driver.trip) {
+                trips.dropped(trip, drop);
+            }
+        }
         for request in snapshot.pending {
             queue.insert(request, rules, fleet);
         }
-        scheduler.entered = (scheduler.queue.len() + scheduler.trips.open()) as u64;
+        scheduler.entered = (scheduler.queue.len() + scheduler.trips.len()) as u64;
         scheduler
     }
 
@@ -109,8 +121,16 @@ impl Scheduler {
                 .map(|pending| pending.request.clone())
                 .collect(),
             assignments: self.trips.iter().cloned().collect(),
-            drivers: self.fleet.iter().map(Driver::record).collect(),
+            drivers: self
+                .fleet
+                .iter()
+                .map(|driver| self.record(driver))
+                .collect(),
         }
+    }
+
+    fn record(&self, driver: &Driver) -> DriverRecord {
+        driver.record(driver.trip.and_then(|trip| self.trips.last_drop(trip)))
     }
 
     /// When the next tick is wanted; an instant in the past means at once, `None` not before an input.
@@ -143,6 +163,7 @@ impl Scheduler {
                 shift_end,
             } => self.duty(&driver_id, at, true, shift_end),
             Input::DriverOffline { driver_id, at } => self.duty(&driver_id, at, false, None),
+            Input::ShiftAnnounced { driver_id, shift } => self.announce(&driver_id, shift),
             Input::DriverPing {
                 driver_id,
                 position,
@@ -189,14 +210,12 @@ impl Scheduler {
             self.left += 1;
             return Applied::Changed;
         }
-        match self.trips.get(order).map(|assignment| assignment.phase) {
-            None => Applied::Unknown,
-            Some(Phase::Delivered) => Applied::Stale,
-            Some(_) => {
-                self.leave_trip(order, false, at);
-                self.left += 1;
-                Applied::Changed
-            }
+        let left = self.leave_trip(order, None, at).is_some();
+        self.left += u64::from(left);
+        if left {
+            Applied::Changed
+        } else {
+            Applied::Unknown
         }
     }
 
@@ -227,6 +246,9 @@ impl Scheduler {
             if online && !driver.online {
                 driver.free_since = driver.free_since.max(at);
             }
+            if online {
+                driver.next_shift = None;
+            }
             driver.online = online;
             driver.duty_at = at;
             driver.shift_end = shift_end;
@@ -241,6 +263,14 @@ impl Scheduler {
             }
         }
         Applied::Changed
+    }
+
+    fn announce(&mut self, id: &DriverId, shift: Shift) -> Applied {
+        let known = self.fleet.get(id).and_then(|driver| driver.next_shift);
+        let news = known.is_none_or(|(known, _)| known != shift);
+        let shift = self.rules.placed(shift);
+        self.change_driver(id, |driver| driver.next_shift = Some(shift));
+        Applied::changed_if(news)
     }
 
     fn sight(&mut self, id: &DriverId, at: At, position: Option<Point>) -> Applied {
@@ -290,7 +320,7 @@ impl Scheduler {
             leg.phase_at = at;
         });
         if phase == Phase::Delivered {
-            self.leave_trip(order, true, at);
+            self.leave_trip(order, Some(at), at);
             self.left += 1;
         }
         Applied::Changed
@@ -306,7 +336,7 @@ impl Scheduler {
 
     /// Takes an order from its driver and lets it compete again, not for him; returns the new request.
     pub(crate) fn release(&mut self, order: OrderId, at: At) -> Option<(DriverId, Request)> {
-        let leg = self.leave_trip(order, false, at)?;
+        let leg = self.leave_trip(order, None, at)?;
         let request = leg
             .request
             .declined_by(&leg.driver_id, at, &self.rules.config);
@@ -315,11 +345,11 @@ impl Scheduler {
         Some((leg.driver_id, request))
     }
 
-    /// The undelivered orders of a driver's trip: how far each is, and whether it was reported that he is gone with it.
+    /// The orders of a driver's trip: how far each is, and whether it was reported that he is gone with it.
     pub(crate) fn carried(&self, driver: &DriverId) -> Vec<(OrderId, Phase, bool)> {
-        let trip = self.fleet.get(driver).and_then(|driver| driver.trip);
-        let legs = trip.into_iter().flat_map(|trip| self.trips.open_legs(trip));
-        legs.map(|leg| (leg.request.order_id, leg.phase, leg.reported))
+        let legs = self.trip_of(driver);
+        legs.iter()
+            .map(|leg| (leg.request.order_id, leg.phase, leg.reported))
             .collect()
     }
 
@@ -332,10 +362,10 @@ impl Scheduler {
     pub(crate) fn leave_trip(
         &mut self,
         order: OrderId,
-        delivered: bool,
+        delivered_at: Option<At>,
         at: At,
     ) -> Option<Assignment> {
-        let (leg, remainder) = self.trips.finish(order, delivered, &self.rules.config)?;
+        let (leg, remainder) = self.trips.finish(order, delivered_at, &self.rules.config)?;
         if remainder == Remainder::Over {
             self.change_driver(&leg.driver_id, |driver| {
                 driver.trip = None;
@@ -358,6 +388,22 @@ impl Scheduler {
     /// The order's driver and how far it is, if it has one.
     pub fn assignment_of(&self, order: OrderId) -> Option<&Assignment> {
         self.trips.get(order)
+    }
+
+    /// The orders that the driver has to deliver on his trip, in that order.
+    pub fn trip_of(&self, driver: &DriverId) -> &[Assignment] {
+        let trip = self.fleet.get(driver).and_then(|driver| driver.trip);
+        trip.map_or(&[], |trip| self.trips.legs(trip))
+    }
+
+    /// When the driver delivered last on the trip that he is on, and where, if he has.
+    pub fn last_drop(&self, driver: &DriverId) -> Option<LastDrop> {
+        self.trips.last_drop(self.fleet.get(driver)?.trip?)
+    }
+
+    /// When an order that has a driver should be picked up, and when it should be at its customer's door.
+    pub fn expected(&self, order: OrderId) -> Option<(At, At)> {
+        self.trips.expected(order, &self.rules)
     }
 
     /// What the driver can be asked for; `None` if nothing was ever heard of him.
@@ -405,7 +451,7 @@ impl Scheduler {
         Gauges {
             pending: self.queue.len(),
             stranded: self.queue.stranded(),
-            assigned: self.trips.open(),
+            assigned: self.trips.len(),
             candidates: self.fleet.candidates(),
         }
     }

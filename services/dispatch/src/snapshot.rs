@@ -14,7 +14,7 @@ use crate::trip::Assignment;
 pub struct Snapshot {
     /// `pending_assignments`
     pub pending: Vec<Request>,
-    /// `assignments` of trips that are not over.
+    /// `assignments` that are not over.
     pub assignments: Vec<Assignment>,
     /// `drivers`; positions may be left out if pings bring them back.
     pub drivers: Vec<DriverRecord>,

@@ -42,7 +42,7 @@ impl Scheduler {
         let promised = kept_back.promised.iter().cloned().collect();
         let holds = self.settle(now, &due, &decisions, kept_back, &mut failures);
         self.last_tick = now;
-        let open = (self.queue.len() + self.trips.open()) as u64;
+        let open = (self.queue.len() + self.trips.len()) as u64;
         self.audit.conserved.holds(self.entered == self.left + open);
         Tick {
             at: now,
@@ -106,7 +106,7 @@ impl Scheduler {
     }
 
     fn abandon(&mut self, order_id: OrderId, now: At) -> Option<Failure> {
-        let leg = self.leave_trip(order_id, false, now)?;
+        let leg = self.leave_trip(order_id, None, now)?;
         self.left += 1;
         Some(Failure {
             order_id,

@@ -1,7 +1,8 @@
 //! A trip: the orders one driver carries between two stretches of being free, and when it will end.
 //!
-//! A driver has at most one trip, an order is in at most one. Today a trip is one order long; the type
-//! holds several of one restaurant, delivered in the order of its legs.
+//! A driver has at most one trip, an order is in at most one. A trip carries up to three orders of one restaurant,
+//! delivered in the order of its legs. Each leg is answered, cancelled, released and delivered for itself; the trip goes
+//! on with the others and is over when the last one has left it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -55,11 +56,26 @@ impl Assignment {
     }
 }
 
+/// A delivery on a trip that is not over: when, and at whose door.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct LastDrop {
+    pub at: At,
+    pub customer: Point,
+}
+
+/// What one driver has before him.
+#[derive(Debug, Clone, Default)]
+struct Trip {
+    /// The orders that are not delivered, in delivery order; never empty.
+    legs: Vec<Assignment>,
+    /// Where and when he delivered last, if he has on this trip.
+    last_drop: Option<LastDrop>,
+}
+
 /// All trips of a geo.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Trips {
-    /// Legs by trip, in delivery order; never empty.
-    legs: BTreeMap<TripId, Vec<Assignment>>,
+    trips: BTreeMap<TripId, Trip>,
     by_order: BTreeMap<OrderId, TripId>,
     /// Unanswered offers, and meals under way, by deadline.
     deadlines: BTreeSet<(At, OrderId)>,
@@ -79,21 +95,33 @@ impl Trips {
             self.deadlines.insert((deadline, order));
         }
         self.by_order.insert(order, assignment.trip_id);
-        let legs = self.legs.entry(assignment.trip_id).or_default();
+        let legs = &mut self.trips.entry(assignment.trip_id).or_default().legs;
         let place = legs.partition_point(|leg| leg.position <= assignment.position);
         legs.insert(place, assignment);
     }
 
+    /// Says where and when the trip's driver delivered last; only of a trip that is under way.
+    pub fn dropped(&mut self, trip: TripId, drop: LastDrop) {
+        if let Some(trip) = self.trips.get_mut(&trip) {
+            let newest = trip.last_drop.is_none_or(|known| known.at <= drop.at);
+            trip.last_drop = if newest { Some(drop) } else { trip.last_drop };
+        }
+    }
+
+    pub fn last_drop(&self, trip: TripId) -> Option<LastDrop> {
+        self.trips.get(&trip)?.last_drop
+    }
+
     pub fn get(&self, order: OrderId) -> Option<&Assignment> {
-        self.legs
-            .get(self.by_order.get(&order)?)?
-            .iter()
-            .find(|leg| leg.request.order_id == order)
+        let trip = self.trips.get(self.by_order.get(&order)?)?;
+        trip.legs.iter().find(|leg| leg.request.order_id == order)
     }
 
     fn get_mut(&mut self, order: OrderId) -> Option<&mut Assignment> {
-        let legs = self.legs.get_mut(self.by_order.get(&order)?)?;
-        legs.iter_mut().find(|leg| leg.request.order_id == order)
+        let trip = self.trips.get_mut(self.by_order.get(&order)?)?;
+        trip.legs
+            .iter_mut()
+            .find(|leg| leg.request.order_id == order)
     }
 
     /// Changes an assignment in place.
@@ -115,40 +143,37 @@ impl Trips {
         }
     }
 
-    /// Takes an order off its trip, or marks it delivered; a trip without open orders is over.
+    /// Takes an order off its trip, delivered or not; a trip without orders is over.
     pub fn finish(
         &mut self,
         order: OrderId,
-        delivered: bool,
+        delivered_at: Option<At>,
         config: &Config,
     ) -> Option<(Assignment, Remainder)> {
-        let trip = *self.by_order.get(&order)?;
-        let legs = self.legs.get_mut(&trip)?;
-        let place = legs.iter().position(|leg| leg.request.order_id == order)?;
-        let leg = legs[place].clone();
+        let id = self.by_order.remove(&order)?;
+        let trip = self.trips.get_mut(&id)?;
+        let place = trip
+            .legs
+            .iter()
+            .position(|leg| leg.request.order_id == order)?;
+        let leg = trip.legs.remove(place);
         if let Some(deadline) = leg.deadline(config) {
             self.deadlines.remove(&(deadline, order));
         }
-        if !delivered {
-            legs.remove(place);
+        if trip.legs.is_empty() {
+            self.trips.remove(&id);
+            return Some((leg, Remainder::Over));
         }
-        if legs.iter().any(|leg| leg.phase < Phase::Delivered) {
-            if !delivered {
-                self.by_order.remove(&order);
-            }
-            return Some((leg, Remainder::Underway));
+        if let Some(at) = delivered_at {
+            let customer = leg.request.customer;
+            self.dropped(id, LastDrop { at, customer });
         }
-        for leg in self.legs.remove(&trip).unwrap_or_default() {
-            self.by_order.remove(&leg.request.order_id);
-        }
-        self.by_order.remove(&order);
-        Some((leg, Remainder::Over))
+        Some((leg, Remainder::Underway))
     }
 
-    /// The orders of a trip that are not delivered.
-    pub fn open_legs(&self, trip: TripId) -> impl Iterator<Item = &Assignment> {
-        let legs = self.legs.get(&trip).into_iter().flatten();
-        legs.filter(|leg| leg.phase < Phase::Delivered)
+    /// The orders of a trip, in delivery order.
+    pub fn legs(&self, trip: TripId) -> &[Assignment] {
+        self.trips.get(&trip).map_or(&[], |trip| &trip.legs)
     }
 
     /// Orders whose deadline has passed by `now`, by deadline.
@@ -165,51 +190,78 @@ impl Trips {
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Assignment> {
-        self.legs.values().flatten()
+        self.trips.values().flat_map(|trip| &trip.legs)
     }
 
-    /// Orders that are not delivered yet.
-    pub fn open(&self) -> usize {
-        self.iter()
-            .filter(|leg| leg.phase < Phase::Delivered)
-            .count()
+    /// Orders under way.
+    pub fn len(&self) -> usize {
+        self.by_order.len()
     }
 
     /// When and where the trip's driver will be free, from what has been seen of it so far.
     pub fn ends(&self, trip: TripId, rules: &Rules) -> Option<(At, Point, Place)> {
-        self.legs.get(&trip).map(|legs| estimate_end(legs, rules))
+        let Run { at, point, place } = self.run(trip, rules, |_, _| {})?;
+        Some((at, point, place))
+    }
+
+    /// When the order should be picked up and when it should be at its customer's door, likewise.
+    pub fn expected(&self, order: OrderId, rules: &Rules) -> Option<(At, At)> {
+        let trip = *self.by_order.get(&order)?;
+        let mut door = None;
+        self.run(trip, rules, |leg, at| {
+            if leg.request.order_id == order {
+                door = Some(at);
+            }
+        })?;
+        Some((self.trips.get(&trip)?.picked_up(rules), door?))
+    }
+
+    /// Follows a trip to its end, telling each leg and when its meal is handed over.
+    fn run(
+        &self,
+        trip: TripId,
+        rules: &Rules,
+        mut tell: impl FnMut(&Assignment, At),
+    ) -> Option<Run> {
+        let trip = self.trips.get(&trip)?;
+        let half_pickup = Seconds(rules.config.pickup_service_s / 2.0);
+        let half_dropoff = Seconds(rules.config.dropoff_service_s / 2.0);
+        let mut at = trip.picked_up(rules).plus(half_pickup);
+        let mut point = trip.legs.first()?.request.restaurant;
+        if let Some(last) = trip.last_drop {
+            at = at.max(last.at.plus(half_dropoff));
+            point = last.customer;
+        }
+        let mut place = rules.travel.place(point);
+        for leg in &trip.legs {
+            let next = rules.travel.place(leg.request.customer);
+            let door = at.plus(rules.eta(place, next, at)).plus(half_dropoff);
+            tell(leg, door);
+            at = door.plus(half_dropoff);
+            (point, place) = (leg.request.customer, next);
+        }
+        Some(Run { at, point, place })
     }
 }
 
-/// pickup = max(ready, arrival + half the service), leave after the other half; each drop-off alike.
-fn estimate_end(legs: &[Assignment], rules: &Rules) -> (At, Point, Place) {
-    let half_pickup = Seconds(rules.config.pickup_service_s / 2.0);
-    let dropoff = Seconds(rules.config.dropoff_service_s);
-    let mut at = At::MIN;
-    let mut point = legs[0].request.restaurant;
-    for leg in legs.iter().filter(|leg| leg.phase < Phase::Delivered) {
-        let picked_up = match leg.phase {
+/// Where a trip has led.
+struct Run {
+    at: At,
+    point: Point,
+    place: Place,
+}
+
+impl Trip {
+    /// When its driver should have all that he carries: pickup = max(ready, arrival + half the service).
+    fn picked_up(&self, rules: &Rules) -> At {
+        let half_pickup = Seconds(rules.config.pickup_service_s / 2.0);
+        let pickups = self.legs.iter().map(|leg| match leg.phase {
             Phase::PickedUp | Phase::Delivered => leg.phase_at,
             Phase::AtRestaurant => leg.phase_at.plus(half_pickup).max(leg.request.ready_at),
             Phase::Offered | Phase::Accepted => {
                 leg.arrives_at.plus(half_pickup).max(leg.request.ready_at)
             }
-        };
-        at = at.max(picked_up.plus(half_pickup));
+        });
+        pickups.fold(At::MIN, At::max)
     }
-    if let Some(last) = legs
-        .iter()
-        .filter(|leg| leg.phase == Phase::Delivered)
-        .max_by_key(|leg| leg.phase_at)
-    {
-        at = at.max(last.phase_at.plus(dropoff / 2.0));
-        point = last.request.customer;
-    }
-    let mut place = rules.travel.place(point);
-    for leg in legs.iter().filter(|leg| leg.phase < Phase::Delivered) {
-        let next = rules.travel.place(leg.request.customer);
-        at = at.plus(rules.eta(place, next, at)).plus(dropoff);
-        (point, place) = (leg.request.customer, next);
-    }
-    (at, point, place)
 }

@@ -1,10 +1,10 @@
-//! Whom a plan counts on: not on those who are long overdue, nor on those who are not heard.
+//! Whom a plan counts on: on those who will come on duty, not on those who are long overdue or not heard.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod world;
 
-use dispatch::{Config, Input, Phase, PolicySpec, Scheduler};
+use dispatch::{Config, Input, Phase, PolicySpec, Scheduler, Shift};
 use world::*;
 
 const LATER_S: f64 = 4_000.0;
@@ -54,4 +54,46 @@ fn nor_for_one_who_is_not_heard() {
     let mut scheduler = ann_is_under_way(deaf);
     bob_comes_and_an_order_is_due(&mut scheduler, 600.0);
     assert_eq!(decided(&mut scheduler, 600.0), [pair(2, "bob")]);
+}
+
+/// Bob stands half an hour away; ann's shift begins at the restaurant, in so many seconds from 600 on.
+fn ann_will_come(begins_in_s: f64) -> Scheduler {
+    let mut scheduler = scheduler(quiet(), grid(), &PolicySpec::default());
+    let announced = Input::ShiftAnnounced {
+        driver_id: driver("ann"),
+        shift: Shift {
+            begins: at(600.0 + begins_in_s),
+            ends: at(9_000.0),
+            start: metres(0.0, 0.0),
+        },
+    };
+    apply(&mut scheduler, [announced]);
+    bob_comes_and_an_order_is_due(&mut scheduler, 600.0);
+    scheduler
+}
+
+#[test]
+fn an_order_waits_for_a_driver_whose_shift_begins_before_any_free_one_could_be_there() {
+    let mut scheduler = ann_will_come(300.0);
+    let tick = scheduler.tick(at(600.0));
+    assert_eq!((tick.decisions.len(), tick.holds.len()), (0, 1), "{tick:?}");
+    assert_eq!(tick.holds[0].waits_for, driver("ann"));
+    let ann = [online("ann", 900.0), ping("ann", metres(0.0, 0.0), 900.0)];
+    apply(&mut scheduler, ann);
+    assert_eq!(decided(&mut scheduler, 900.0), [pair(2, "ann")]);
+}
+
+#[test]
+fn it_waits_no_longer_once_a_shift_should_have_begun() {
+    let mut scheduler = ann_will_come(300.0);
+    assert_eq!(scheduler.tick(at(600.0)).holds.len(), 1);
+    assert_eq!(decided(&mut scheduler, 901.0), [pair(2, "bob")]);
+}
+
+#[test]
+fn a_restored_scheduler_knows_who_will_come() {
+    let original = ann_will_come(300.0);
+    let policy = PolicySpec::default().build();
+    let mut restored = Scheduler::restore(quiet(), grid(), policy, original.snapshot());
+    assert_eq!(restored.tick(at(600.0)).holds[0].waits_for, driver("ann"));
 }

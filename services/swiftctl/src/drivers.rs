@@ -41,7 +41,7 @@ struct Driver {
     duty_at: DateTime<Utc>,
     shift_ends_at: Option<DateTime<Utc>>,
     free_since: DateTime<Utc>,
-    active_order: Option<Uuid>,
+    active_trip: Option<Uuid>,
     /// Where he came on duty or last delivered.
     lat: Option<f64>,
     lon: Option<f64>,
@@ -109,7 +109,7 @@ pub async fn run(command: Command, endpoints: &Endpoints, format: Format) -> Res
     let Command::Show { driver, geo, limit } = command;
     let mut db = database::connect(&endpoints.postgres()?).await?;
     let mut drivers: Vec<Driver> = sqlx::query_as(
-        "SELECT geo, driver_id, status, on_duty, duty_at, shift_ends_at, free_since, active_order, lat, lon, seen_at \
+        "SELECT geo, driver_id, status, on_duty, duty_at, shift_ends_at, free_since, active_trip, lat, lon, seen_at \
          FROM assignment.drivers WHERE driver_id = $1 AND ($2::text IS NULL OR geo = $2) ORDER BY geo",
     )
     .bind(&driver)
@@ -179,8 +179,8 @@ async fn heard(driver: &Driver, endpoints: &Endpoints) -> Result<Option<Heard>> 
 }
 
 fn told(driver: &Driver) -> String {
-    let doing = match (&driver.active_order, driver.status.as_str()) {
-        (Some(order), _) => format!("has order {order}"),
+    let doing = match (&driver.active_trip, driver.status.as_str()) {
+        (Some(trip), _) => format!("on trip {trip}"),
         (None, "free") => format!("free since {}", second(driver.free_since)),
         (None, status) => status.to_owned(),
     };

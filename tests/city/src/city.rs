@@ -182,7 +182,7 @@ impl City {
             Due::Answer(driver, turn) if self.is_current(driver, turn) => self.accept(driver, now),
             Due::Arrive(driver, turn) if self.is_current(driver, turn) => self.arrive(driver, now),
             Due::Collect(driver, turn) if self.is_current(driver, turn) => {
-                self.ask_for_meal(driver, now)
+                self.ask_for_meals(driver, now)
             }
             Due::Drop(driver, turn) if self.is_current(driver, turn) => self.drop_off(driver, now),
             Due::Answer(..) | Due::Arrive(..) | Due::Collect(..) | Due::Drop(..) => {}

@@ -1,4 +1,4 @@
-//! A driver and the phone: where they are, and what order they carry.
+//! A driver and the phone: where they are, and what orders they carry.
 
 use contracts::driver_assignment::DriverAssigned;
 use contracts::value::Point;
@@ -20,8 +20,8 @@ pub(crate) struct Driver {
     /// From when on he can set out again: he may still be at the last customer's door.
     pub free_at: At,
     pub job: Option<Job>,
-    /// An offer, and the trace it came with, that was read while the last order was still here.
-    pub next: Option<(DriverAssigned, Option<u128>)>,
+    /// Offers, and the traces they came with, that were read while the last trip was not over.
+    pub next: Vec<(DriverAssigned, Option<u128>)>,
     /// Counts jobs and their ends, so that what was scheduled for an earlier one is recognised.
     pub turn: u32,
     /// When he will not be heard any more.
@@ -31,36 +31,62 @@ pub(crate) struct Driver {
     pub rng: ChaCha8Rng,
 }
 
-/// At which moment of his first order a driver's phone falls silent for good.
+/// At which moment of his first trip a driver's phone falls silent for good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Doom {
     OnTheWay,
     WithTheMeal,
 }
 
-/// An order in a driver's hands.
+/// A trip: one order, or several of one restaurant.
 #[derive(Clone, Debug)]
 pub(crate) struct Job {
-    pub order_id: Uuid,
-    pub order_version: i32,
-    pub trace: Trace,
+    /// The name of a trip of several.
+    pub trip: Option<Uuid>,
     pub restaurant: Point,
-    pub customer: Point,
+    /// In the order of delivery.
+    pub orders: Vec<Carried>,
     pub leg: Leg,
 }
 
-/// How far the driver has come with it.
+/// An order in a driver's hands.
+#[derive(Clone, Debug)]
+pub(crate) struct Carried {
+    pub order_id: Uuid,
+    pub order_version: i32,
+    pub trace: Trace,
+    pub customer: Point,
+    /// Its place among the trip's deliveries.
+    pub position: i32,
+}
+
+/// How far the driver has come with them.
 #[derive(Clone, Debug)]
 pub(crate) enum Leg {
     /// The offer is on the phone's screen.
     Offered,
     ToRestaurant(Drive),
-    /// At the counter since then; `asked`: and would take the meal if it were ready.
+    /// At the counter since then; `asked`: and would take the meals if they were ready.
     AtRestaurant {
         since: At,
         asked: bool,
     },
+    /// To the first of those who have not got theirs.
     ToCustomer(Drive),
+}
+
+impl Job {
+    pub fn holds(&self, order: Uuid) -> bool {
+        self.orders.iter().any(|carried| carried.order_id == order)
+    }
+
+    /// Puts an order where its turn is.
+    pub fn add(&mut self, order: Carried) {
+        let place = self
+            .orders
+            .partition_point(|other| other.position <= order.position);
+        self.orders.insert(place, order);
+    }
 }
 
 /// A way driven in one go.

@@ -10,6 +10,7 @@ mod history;
 mod money;
 mod report;
 mod schemas;
+mod shifts;
 
 use std::time::{Duration, Instant};
 

@@ -31,7 +31,10 @@ fn city(world: World, seed: u64) -> City {
 
 /// Lives until nothing is left to do, or an hour of the wall has passed.
 fn live(city: &mut City) -> Services {
-    let mut services = Services::default();
+    live_with(Services::default(), city)
+}
+
+fn live_with(mut services: Services, city: &mut City) -> Services {
     while let Some(now) = city
         .next_due()
         .filter(|now| now.0 < START.0 + 3_600_000_000)
@@ -66,6 +69,58 @@ fn every_order_is_delivered_and_nobody_is_offered_two() {
         progress.click_to_door_s.iter().all(|took| *took > 480.0),
         "{progress:?}"
     );
+}
+
+#[test]
+fn the_orders_of_a_trip_are_fetched_together_and_brought_in_turn() {
+    let mut city = city(World::default(), 5);
+    let services = live_with(Services::with_trips(3), &mut city);
+    let progress = city.progress();
+    assert!(city.is_over() && progress.busy == 0, "{progress:?}");
+    assert_eq!((progress.delivered, progress.double_offers), (12, 0));
+    assert!(services.shared > 1, "{} shared trips", services.shared);
+    // A driver's word between two of his waits at a counter: pickups first, then drops, as many.
+    let mut hands: HashMap<String, (usize, usize)> = HashMap::new();
+    let mut most = 0;
+    for (_, emission) in &services.said {
+        match &emission.content {
+            Content::Driver(DriverEvent::OrderPickedUp(event)) => {
+                let (carried, dropped) = hands.entry(event.driver_id.clone()).or_default();
+                assert_eq!(*dropped, 0, "{event:?} with meals still in the bag");
+                *carried += 1;
+                most = most.max(*carried);
+            }
+            Content::Driver(DriverEvent::OrderDropped(event)) => {
+                let (carried, dropped) = hands.get_mut(&event.driver_id).unwrap();
+                *dropped += 1;
+                if dropped == carried {
+                    (*carried, *dropped) = (0, 0);
+                }
+            }
+            _ => {}
+        }
+    }
+    assert!(most > 1, "nobody carried more than {most}");
+}
+
+#[test]
+fn trips_survive_cancelled_declined_and_rejected_orders() {
+    let world = World {
+        cancels: 0.4,
+        kitchen_rejections: 0.2,
+        declines: 0.3,
+        ..World::default()
+    };
+    let (mut delivered, mut shared) = (0, 0);
+    for seed in 1..25 {
+        let mut city = city(world, seed);
+        shared += live_with(Services::with_trips(3), &mut city).shared;
+        let progress = city.progress();
+        assert!(city.is_over() && progress.busy == 0, "{progress:?}");
+        assert!(progress.cancelled > 0, "{progress:?}");
+        delivered += progress.delivered;
+    }
+    assert!(delivered > 10 && shared > 7, "{delivered}, {shared}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use contracts::driver::{DriverOffline, DriverOnline};
 use contracts::driver_assignment::{MissingReason, ReleaseReason};
 use contracts::streams::DriverEvent;
 use contracts::value;
-use dispatch::{Applied, At, DriverId, Input, OrderId, Phase, Point};
+use dispatch::{Applied, At, DriverId, Input, LastDrop, OrderId, Phase, Point};
 use runtime::{Reject, Verdict};
 use uuid::Uuid;
 
@@ -91,7 +91,7 @@ impl Book {
         Verdict::Done
     }
 
-    /// Before the pickup somebody else takes the order over; after it he is the one who has it, and has to be found.
+    /// What he has not picked up somebody else takes over; with the rest he has to be found.
     fn offline(
         &mut self,
         event: &DriverOffline,
@@ -102,12 +102,13 @@ impl Book {
             DriverId::new(&*event.driver_id),
             happened_at(event.occurred_at, origin.timestamp_ms),
         );
-        let Some(driver) = self.drivers.get_mut(&driver_id) else {
+        if !self.drivers.contains_key(&driver_id) {
             return Verdict::Skip("unknown_driver");
-        };
-        let active = driver.active_order;
-        let carried = active.and_then(|order| self.scheduler.assignment_of(order));
-        let known = carried.is_some_and(|assignment| assignment.reported);
+        }
+        let legs = self.scheduler.trip_of(&driver_id).iter();
+        let carried: Vec<(OrderId, Phase, bool)> = legs
+            .map(|leg| (leg.request.order_id, leg.phase, leg.reported))
+            .collect();
         if self.scheduler.apply(Input::DriverOffline {
             driver_id: driver_id.clone(),
             at,
@@ -115,24 +116,18 @@ impl Book {
         {
             return Verdict::Skip("overtaken");
         }
-        (driver.on_duty, driver.duty_at, driver.shift_end) = (false, at, None);
+        if let Some(driver) = self.drivers.get_mut(&driver_id) {
+            (driver.on_duty, driver.duty_at, driver.shift_end) = (false, at, None);
+        }
         self.touched.drivers.insert(driver_id.clone());
-        let phase = active.and_then(|order| Some(self.scheduler.assignment_of(order)?.phase));
-        match (active, phase) {
-            (Some(order_id), Some(phase)) if phase < Phase::PickedUp => {
-                self.give_back(
-                    order_id,
-                    &driver_id,
-                    at,
-                    (ReleaseReason::DriverOffline, Some(event.event_id)),
-                    now,
-                );
-            }
-            (Some(order_id), Some(_)) if !known => {
+        for (order_id, phase, known) in carried {
+            if phase < Phase::PickedUp {
+                let cause = (ReleaseReason::DriverOffline, Some(event.event_id));
+                self.give_back(order_id, &driver_id, at, cause, now);
+            } else if !known {
                 let since = (MissingReason::WentOffline, at);
                 self.miss(order_id, since, Some(event.event_id), now);
             }
-            _ => {}
         }
         Verdict::Done
     }
@@ -201,6 +196,8 @@ impl Book {
         cause: Uuid,
         now: DateTime<Utc>,
     ) {
+        let assignment = self.scheduler.assignment_of(order_id);
+        let customer = assignment.map(|assignment| assignment.request.customer);
         let input = Input::Progress {
             order_id,
             driver_id: driver_id.clone(),
@@ -237,6 +234,9 @@ impl Book {
         }
         if phase == Phase::Delivered {
             self.put_down(order_id, at, "delivered", None, now);
+            if let Some((customer, driver)) = customer.zip(self.drivers.get_mut(driver_id)) {
+                driver.dropped(LastDrop { at, customer });
+            }
             self.close(
                 order_id,
                 row_version,

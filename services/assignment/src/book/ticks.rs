@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use contracts::driver_assignment::MissingReason;
-use dispatch::{At, Input, OrderId, Tick};
+use dispatch::{At, Decision, Input, OrderId, Tick};
 
 use super::{Book, Commitment};
 use crate::facts::{About, Fact, release_reason};
-use crate::order::Held;
+use crate::order::{Held, Order};
 use crate::units;
 
 /// A tick that decided something.
@@ -113,67 +113,71 @@ impl Book {
     /// Makes the rest known.
     pub fn conclude(&mut self, refused: BTreeSet<OrderId>, now: DateTime<Utc>) -> Option<Ticked> {
         let mut ticked = self.ticked.take()?;
-        let at = units::at(now);
-        for decision in &ticked.tick.decisions {
-            let (order_id, driver_id) = (decision.order_id, decision.driver_id.clone());
-            let Some(order) = self.orders.get_mut(&order_id) else {
-                continue;
-            };
-            let order_version = order.order_version;
-            let Some(open) = order.open_mut() else {
-                continue;
-            };
-            if refused.contains(&order_id) {
-                open.held = None;
-                self.touched.orders.insert(order_id);
-                self.scheduler.apply(Input::Declined {
-                    order_id,
-                    driver_id: driver_id.clone(),
-                    at,
-                });
-                self.scheduler.apply(Input::DriverLeft {
-                    driver_id: driver_id.clone(),
-                    at,
-                });
-                // Nothing was stored of him, but he has been without an order since now, as the scheduler sees it.
-                if let Some(driver) = self.drivers.get_mut(&driver_id) {
-                    driver.put_down(at);
-                    self.touched.drivers.insert(driver_id);
-                }
-                continue;
-            }
-            let Some(assignment) = self.scheduler.assignment_of(order_id) else {
-                continue;
-            };
-            let about = About {
-                geo: &self.geo,
-                order_id: order_id.0,
-                order_version,
-                attempt: decision.attempt,
-                now,
-            };
-            let record = about
-                .assigned(
-                    open.request_id,
-                    decision,
-                    assignment,
-                    self.scheduler.config(),
-                )
-                .into();
-            self.facts.push(Fact {
-                partition: open.partition,
-                traceparent: open.traceparent.clone(),
-                record,
-            });
-            if let Some(held) = &mut open.held {
-                held.row_version = 1;
-            }
-            if let Some(driver) = self.drivers.get_mut(&driver_id) {
-                driver.active_order = Some(order_id);
-                self.touched.drivers.insert(driver_id);
-            }
+        let decisions = || ticked.tick.decisions.iter();
+        // What stands comes first: a driver of whose trip a part was refused is not free in between.
+        for decision in decisions().filter(|decision| !refused.contains(&decision.order_id)) {
+            self.confirm(decision, now);
+        }
+        for decision in decisions().filter(|decision| refused.contains(&decision.order_id)) {
+            self.revoke(decision, units::at(now));
         }
         ticked.refused = refused;
         Some(ticked)
+    }
+
+    /// A decision that the tables have: the fact, and the mirrors of the rows.
+    fn confirm(&mut self, decision: &Decision, now: DateTime<Utc>) {
+        let order_id = decision.order_id;
+        let Some(order) = self.orders.get_mut(&order_id) else {
+            return;
+        };
+        let order_version = order.order_version;
+        let Some(open) = order.open_mut() else {
+            return;
+        };
+        let about = About {
+            geo: &self.geo,
+            order_id: order_id.0,
+            order_version,
+            attempt: decision.attempt,
+            now,
+        };
+        let record = about.assigned(open.request_id, decision, &self.scheduler);
+        self.facts.extend(record.map(|record| Fact {
+            partition: open.partition,
+            traceparent: open.traceparent.clone(),
+            record: record.into(),
+        }));
+        if let Some(held) = &mut open.held {
+            held.row_version = 1;
+        }
+        if let Some(driver) = self.drivers.get_mut(&decision.driver_id) {
+            driver.take_up(order_id, decision.trip.id);
+            self.touched.drivers.insert(decision.driver_id.clone());
+        }
+    }
+
+    /// A decision that the tables refused: nobody has heard of it, the order competes again.
+    fn revoke(&mut self, decision: &Decision, at: At) {
+        let (order_id, driver_id) = (decision.order_id, decision.driver_id.clone());
+        let Some(open) = self.orders.get_mut(&order_id).and_then(Order::open_mut) else {
+            return;
+        };
+        open.held = None;
+        self.touched.orders.insert(order_id);
+        self.scheduler.apply(Input::Declined {
+            order_id,
+            driver_id: driver_id.clone(),
+            at,
+        });
+        self.scheduler.apply(Input::DriverLeft {
+            driver_id: driver_id.clone(),
+            at,
+        });
+        // Nothing was stored of him, but he has been without an order since now, as the scheduler sees it.
+        if let Some(driver) = self.drivers.get_mut(&driver_id) {
+            driver.put_down(order_id, at);
+            self.touched.drivers.insert(driver_id);
+        }
     }
 }

@@ -1,10 +1,11 @@
 //! Rebuilding a lane from its rows, and asking after orders that a lane no longer has in memory.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
 use dispatch::{
-    Assignment, At, DriverId, DriverRecord, OrderId, Point, Request, RestaurantId, Snapshot, TripId,
+    Assignment, At, DriverId, DriverRecord, LastDrop, OrderId, Point, Request, RestaurantId,
+    Snapshot, TripId,
 };
 use sqlx::PgConnection;
 use sqlx::postgres::PgRow;
@@ -33,8 +34,8 @@ pub async fn load(
         .iter()
         .map(|geo| ((*geo).to_owned(), StoredLane::default()))
         .collect();
-    let statement = "SELECT geo, driver_id, version, on_duty, duty_at, shift_ends_at, free_since, active_order, lat, lon, \
-        seen_at FROM drivers WHERE geo = ANY($1)";
+    let statement = "SELECT geo, driver_id, version, on_duty, duty_at, shift_ends_at, free_since, active_trip, lat, lon, \
+        seen_at, last_drop_at, last_drop_lat, last_drop_lon FROM drivers WHERE geo = ANY($1)";
     for row in sqlx::query(statement)
         .bind(geos)
         .fetch_all(&mut *tx)
@@ -52,6 +53,9 @@ pub async fn load(
             free_since: driver.free_since,
             position: driver.seen.map(|(point, _)| point),
             seen_at: driver.seen.map(|(_, at)| at),
+            last_drop: driver.last_drop,
+            // Nobody announces shifts to this service yet.
+            next_shift: None,
         });
         lane.drivers.insert(driver_id, driver);
     }
@@ -84,33 +88,37 @@ pub async fn load(
         }
         lane.orders.insert(order_id, order);
     }
-    check(&lanes)?;
+    for (geo, lane) in &mut lanes {
+        lane.hand_out(geo)?;
+    }
     Ok(lanes)
 }
 
-/// Each driver's row names the order that `assignments` says he holds, and no other.
-fn check(lanes: &HashMap<String, StoredLane>) -> Result<(), StoreError> {
-    for (geo, lane) in lanes {
-        let held: HashMap<&DriverId, OrderId> = lane
-            .snapshot
-            .assignments
-            .iter()
-            .map(|held| (&held.driver_id, held.request.order_id))
-            .collect();
-        for (driver_id, driver) in &lane.drivers {
-            let (row, held) = (driver.active_order, held.get(driver_id).copied());
-            if row != held {
+impl StoredLane {
+    /// Puts the orders of `assignments` into their drivers' hands: each driver's row must name the trip that they are of.
+    fn hand_out(&mut self, geo: &str) -> Result<(), StoreError> {
+        let mut trips: HashMap<&DriverId, (TripId, BTreeSet<OrderId>)> = HashMap::new();
+        for held in &self.snapshot.assignments {
+            let trip = trips.entry(&held.driver_id);
+            let (_, orders) = trip.or_insert_with(|| (held.trip_id, BTreeSet::new()));
+            orders.insert(held.request.order_id);
+        }
+        for (driver_id, driver) in &mut self.drivers {
+            let (trip, held) = trips.remove(driver_id).unzip();
+            if driver.active_trip != trip {
+                let row = driver.active_trip;
                 let problem = format!(
-                    "{driver_id} of {geo} is said to hold {row:?}, assignments say {held:?}"
+                    "{driver_id} of {geo} is said to be on {row:?}, assignments say {trip:?}"
                 );
                 return Err(StoreError::Corrupt {
                     table: DRIVERS,
                     problem,
                 });
             }
+            driver.held = held.unwrap_or_default();
         }
+        Ok(())
     }
-    Ok(())
 }
 
 const DRIVERS: &str = "drivers";
@@ -118,13 +126,16 @@ const ORDERS: &str = "pending_assignments";
 
 fn driver(row: &PgRow) -> Result<(DriverId, Driver), StoreError> {
     let instant = |name| column::<Option<DateTime<Utc>>>(row, DRIVERS, name);
-    let seen_at = instant("seen_at")?.map(at);
-    let (lat, lon): (Option<f64>, Option<f64>) =
-        (column(row, DRIVERS, "lat")?, column(row, DRIVERS, "lon")?);
-    let seen = match (lat, lon, seen_at) {
-        (Some(lat), Some(lon), Some(seen_at)) => Some((point(DRIVERS, lat, lon)?, seen_at)),
-        _ => None,
+    let place_at = |lat, lon, instant: Option<DateTime<Utc>>| {
+        let (lat, lon): (Option<f64>, Option<f64>) =
+            (column(row, DRIVERS, lat)?, column(row, DRIVERS, lon)?);
+        Ok::<_, StoreError>(match (lat, lon, instant) {
+            (Some(lat), Some(lon), Some(instant)) => Some((point(DRIVERS, lat, lon)?, at(instant))),
+            _ => None,
+        })
     };
+    let seen = place_at("lat", "lon", instant("seen_at")?)?;
+    let last_drop = place_at("last_drop_lat", "last_drop_lon", instant("last_drop_at")?)?;
     let driver = Driver {
         row_version: column(row, DRIVERS, "version")?,
         on_duty: column(row, DRIVERS, "on_duty")?,
@@ -132,7 +143,9 @@ fn driver(row: &PgRow) -> Result<(DriverId, Driver), StoreError> {
         shift_end: instant("shift_ends_at")?.map(at),
         free_since: at(column(row, DRIVERS, "free_since")?),
         seen,
-        active_order: column::<Option<Uuid>>(row, DRIVERS, "active_order")?.map(OrderId),
+        active_trip: column::<Option<Uuid>>(row, DRIVERS, "active_trip")?.map(TripId),
+        held: BTreeSet::new(),
+        last_drop: last_drop.map(|(customer, at)| LastDrop { at, customer }),
     };
     Ok((
         DriverId::new(column::<&str>(row, DRIVERS, "driver_id")?),

@@ -13,7 +13,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 /// Every policy there is.
-pub const POLICIES: &[&str] = &["fifo", "slack-greedy"];
+pub const POLICIES: &[&str] = &["fifo", "slack-greedy", "lookahead", "bundle"];
 
 pub const TOLERANCE: Seconds = Seconds(120.0);
 

@@ -19,8 +19,10 @@ use super::plan::{Errand, Problem, Route, Stop, Vehicle, Ways, Weights};
 use super::plan_config::{BundleConfig, PlanConfig};
 use super::{Policy, PolicyId};
 use crate::board::Board;
+use crate::driver::Driver;
 use crate::fleet::pickup_at;
 use crate::ids::{DriverId, OrderId, RestaurantId};
+use crate::point::Place;
 use crate::queue::Due;
 use crate::request::Request;
 use crate::time::{At, Seconds};
@@ -68,7 +70,7 @@ impl Policy for Lookahead {
     fn id(&self) -> PolicyId {
         PolicyId {
             name: self.name,
-            version: 1,
+            version: 2,
         }
     }
 
@@ -120,7 +122,7 @@ impl Lookahead {
             errands,
             vehicles,
             weights: Weights {
-                food_squared: self.plan.tail_weight / 60.0,
+                squared: self.plan.tail_weight / 60.0,
                 detour: self.detour_weight,
                 wait: self.plan.driver_wait_weight,
                 way: self.plan.way_weight,
@@ -164,6 +166,8 @@ impl Lookahead {
                 dropoff,
                 ready: request.ready_at.since(now).0,
                 known: 0.0,
+                given: request.ready_at.since(request.placed_at).0
+                    + board.rules.eta(pickup, dropoff, now).0,
                 drive: board.rules.eta(pickup, dropoff, now).0,
                 weight: 1.0,
                 expected: false,
@@ -223,7 +227,8 @@ impl Lookahead {
     }
 }
 
-/// All who have a place to start from: free ones where they stand, busy ones where their trip ends.
+/// All who have a place to start from: free ones where they stand, busy ones where their trip ends, and those who will come
+/// on duty where and when their shift begins.
 ///
 /// Who is not heard is not counted on. Who should have ended his trip by now is expected after as long again as he is late
 /// already: the later he is, the less is known of when he will come, and nobody waits for one who never does.
@@ -232,6 +237,7 @@ fn vehicles(board: &Board<'_>) -> (Vec<DriverId>, Vec<Vehicle>) {
     for driver in board.fleet.iter() {
         let heard = board.rules.heard_until(driver.seen_at) >= board.now;
         let starts = match driver.trip {
+            None if !driver.online => coming(driver, board.now),
             None => driver.indexed.filter(|_| heard).map(|place| (0.0, place)),
             Some(_) if !driver.online || !heard => None,
             Some(trip) => {
@@ -246,13 +252,27 @@ fn vehicles(board: &Board<'_>) -> (Vec<DriverId>, Vec<Vehicle>) {
         vehicles.push(Vehicle {
             place,
             free,
-            idle: driver.trip.is_none(),
-            until: driver
-                .shift_end
-                .map_or(f64::INFINITY, |end| end.since(board.now).0),
+            idle: driver.online && driver.trip.is_none(),
+            until: until(driver).map_or(f64::INFINITY, |end| end.since(board.now).0),
         });
     }
     (drivers, vehicles)
+}
+
+/// In how many seconds and where his next shift begins, if it is still to come.
+fn coming(driver: &Driver, now: At) -> Option<(f64, Place)> {
+    let (shift, place) = driver.next_shift?;
+    (shift.begins > now).then(|| (shift.begins.since(now).0, place))
+}
+
+/// When his pickups end, if it is known.
+fn until(driver: &Driver) -> Option<At> {
+    let next = driver.next_shift.map(|(shift, _)| shift.ends);
+    if driver.online {
+        driver.shift_end
+    } else {
+        next
+    }
 }
 
 /// The routes' trips of known orders.

@@ -18,8 +18,9 @@ pub struct PlanConfig {
     /// What the waiting of an expected order counts beside a known one's. Default 0.4, within 0..=1. Too
     /// high: known orders wait for what may never come.
     pub expect_weight: f64,
-    /// How much dearer each further minute of an order's food wait is: the cost of w minutes is
-    /// `w + tail_weight x w^2`. Default 0.01. Too low: a few wait very long; too high: many wait for few.
+    /// How much dearer a minute of food wait is to an order that takes long anyway: the cost of w minutes beside g of
+    /// cooking and driving is `w + tail_weight x ((g + w)^2 - g^2)`. Default 0.005. Too low: a few wait very long; too
+    /// high: many wait for few.
     pub tail_weight: f64,
     /// What a second of a driver's wait at a restaurant counts, beyond his first errand. Default 0.1.
     pub driver_wait_weight: f64,
@@ -111,7 +112,7 @@ impl Default for PlanConfig {
             horizon_s: 3_600.0,
             expect_s: 600.0,
             expect_weight: 0.4,
-            tail_weight: 0.01,
+            tail_weight: 0.005,
             driver_wait_weight: 0.1,
             way_weight: 0.01,
             orders: 500,

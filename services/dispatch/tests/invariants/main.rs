@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dispatch::{
     Applied, At, BundleConfig, Config, Failure, FailureReason, Input, OrderId, Phase, PlanConfig,
-    Point, PolicySpec, Release, ReleaseReason, Request, Scheduler, Tick,
+    Point, PolicySpec, Release, ReleaseReason, Request, Scheduler, Shift, Tick,
 };
 use oracle::{Expected, Oracle};
 use proptest::prelude::*;
@@ -176,6 +176,21 @@ impl<'a> Story<'a> {
                 self.apply(Input::DriverOffline {
                     driver_id: driver_id(driver),
                     at: now,
+                });
+            }
+            Step::Announced {
+                driver,
+                begins_in,
+                at: place,
+            } => {
+                let shift = Shift {
+                    begins: later(begins_in),
+                    ends: later(begins_in + 1_200.0),
+                    start: self.place(place),
+                };
+                self.apply(Input::ShiftAnnounced {
+                    driver_id: driver_id(driver),
+                    shift,
                 });
             }
             Step::Ping {

@@ -29,6 +29,11 @@ pub enum Step {
         shift: Option<f64>,
     },
     Offline(usize),
+    Announced {
+        driver: usize,
+        begins_in: f64,
+        at: (i32, i32),
+    },
     Ping {
         driver: usize,
         at: (i32, i32),
@@ -70,6 +75,8 @@ pub fn steps() -> impl Strategy<Value = Vec<Step>> {
             .prop_map(|(order, ready_in, lag)| Step::ReadyIn { order, ready_in, lag }),
         3 => (driver.clone(), shift).prop_map(|(driver, shift)| Step::Online { driver, shift }),
         1 => driver.clone().prop_map(Step::Offline),
+        1 => (driver.clone(), -60.0..900.0, place.clone())
+            .prop_map(|(driver, begins_in, at)| Step::Announced { driver, begins_in, at }),
         8 => (driver.clone(), place, lag.clone()).prop_map(|(driver, at, lag)| Step::Ping { driver, at, lag }),
         1 => (driver, lag).prop_map(|(driver, lag)| Step::Left { driver, lag }),
         1 => order.clone().prop_map(Step::Declined),

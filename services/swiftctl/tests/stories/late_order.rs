@@ -153,9 +153,14 @@ async fn an_order_is_late() {
     assert_eq!(
         (
             &driver["drivers"][0]["status"],
-            &driver["drivers"][0]["active_order"]
+            &driver["drivers"][0]["active_trip"],
+            &driver["assignments"][0]["order_id"]
         ),
-        (&"busy".into(), &order.as_str().into())
+        (
+            &"busy".into(),
+            &driver["assignments"][0]["trip_id"],
+            &order.as_str().into()
+        )
     );
     let heard = driver["drivers"][0]["heard"]["lat"].as_f64().unwrap();
     assert!(

@@ -1,13 +1,15 @@
 //! Drivers and their phones: on duty, offered an order, on the way, at the counter, at the door, free where they stand.
 //!
 //! A phone learns of its orders from `driver_assignment.events` and of nothing else, and may read two partitions of it in
-//! any order: an offer that comes before the release of the last order waits for it.
+//! any order: an offer that comes before the release of the last order waits for it, and the orders of one trip come one by
+//! one. All of them are fetched together, once all are ready, and brought in the order that the offers name.
 
 use contracts::driver::{
     AssignmentAccepted, AssignmentDeclined, DriverArrived, DriverLocation, DriverOffline,
     DriverOnline, OrderDropped, OrderPickedUp,
 };
 use contracts::driver_assignment::{AssignmentReleased, DriverAssigned};
+use contracts::value::Point;
 use dispatch::{At, Seconds};
 use rand::seq::index;
 use rand::{Rng, SeedableRng};
@@ -17,7 +19,7 @@ use uuid::Uuid;
 use super::agenda::Due;
 use super::{City, PING_S, PING_WALL_S};
 use crate::clock::{Clock, instant};
-use crate::driver::{Doom, Drive, Driver, Job, Leg};
+use crate::driver::{Carried, Doom, Drive, Driver, Job, Leg};
 use crate::emission::{Content, Trace};
 use crate::plan::Plan;
 use crate::world::World;
@@ -37,7 +39,7 @@ pub(super) fn roster(
         off_at: clock.at(Seconds(courier.off_s)),
         free_at: clock.start(),
         job: None,
-        next: None,
+        next: Vec::new(),
         turn: 0,
         doom: None,
         gone: false,
@@ -67,7 +69,8 @@ impl City {
     /// His phone says nothing any more, and nobody hears of him or of what he carries.
     fn vanish(&mut self, driver: usize) {
         let driver = &mut self.drivers[driver];
-        (driver.gone, driver.on_duty, driver.job, driver.next) = (true, false, None, None);
+        (driver.gone, driver.on_duty, driver.job) = (true, false, None);
+        driver.next.clear();
         driver.turn += 1;
         self.progress.vanished += 1;
     }
@@ -133,14 +136,18 @@ impl City {
         let Some(&driver) = self.phones.get(&offer.driver_id) else {
             return;
         };
-        match &self.drivers[driver].job {
-            _ if self.drivers[driver].gone => {}
-            Some(job) if job.order_id == offer.order_id => {}
-            Some(_) => self.drivers[driver].next = Some((offer, trace)),
-            None => self.consider(driver, offer, trace, now),
+        let phone = &mut self.drivers[driver];
+        match &phone.job {
+            _ if phone.gone => {}
+            Some(job) if job.holds(offer.order_id) => {}
+            Some(job) if job.trip != offer.trip_id || job.trip.is_none() => {
+                phone.next.push((offer, trace));
+            }
+            Some(_) | None => self.consider(driver, offer, trace, now),
         }
     }
 
+    /// An offer of a new trip, or of one more order of the trip that he is on.
     fn consider(&mut self, driver: usize, offer: DriverAssigned, trace: Option<u128>, now: At) {
         let trace = self
             .know(offer.order_id, trace, crate::clock::at(offer.occurred_at))
@@ -148,74 +155,99 @@ impl City {
         let (declines, silence) = (self.world.declines, self.world.silence);
         let phone = &mut self.drivers[driver];
         let (mood, reaction) = (phone.rng.random::<f64>(), phone.rng.random_range(1.0..8.0));
-        let off_duty = !phone.on_duty;
-        if off_duty || mood < declines {
+        let order = Carried {
+            order_id: offer.order_id,
+            order_version: offer.order_version,
+            trace,
+            customer: offer.customer_location,
+            position: offer.trip_position,
+        };
+        let leg = phone.job.as_ref().map(|job| &job.leg);
+        let too_late = !phone.on_duty || matches!(leg, Some(Leg::ToCustomer(_)));
+        if too_late || mood < declines {
             self.progress.refused_offers += 1;
-            return self.decline(driver, &offer, trace, now);
+            return self.decline(driver, &order, now);
         }
         if mood < declines + silence && offer.offer_expires_at.is_some() {
             self.progress.refused_offers += 1;
             return;
         }
-        phone.turn += 1;
-        let turn = phone.turn;
-        phone.job = Some(Job {
-            order_id: offer.order_id,
-            order_version: offer.order_version,
-            trace,
-            restaurant: offer.restaurant.location,
-            customer: offer.customer_location,
-            leg: Leg::Offered,
-        });
-        let answer_at = now.plus(self.wall(reaction));
-        self.agenda.add(answer_at, Due::Answer(driver, turn));
+        match &mut phone.job {
+            Some(job) => {
+                let answered = !matches!(job.leg, Leg::Offered);
+                job.add(order.clone());
+                if answered {
+                    self.accept_order(driver, &order, now);
+                }
+            }
+            None => {
+                phone.turn += 1;
+                phone.job = Some(Job {
+                    trip: offer.trip_id,
+                    restaurant: offer.restaurant.location,
+                    orders: vec![order],
+                    leg: Leg::Offered,
+                });
+                let answer = Due::Answer(driver, phone.turn);
+                self.agenda.add(now.plus(self.wall(reaction)), answer);
+            }
+        }
     }
 
-    fn decline(&mut self, driver: usize, offer: &DriverAssigned, trace: Trace, now: At) {
+    fn decline(&mut self, driver: usize, order: &Carried, now: At) {
         let declined = AssignmentDeclined {
             event_id: self.id(),
             occurred_at: instant(now),
             geo: self.plan.geo.to_string(),
             driver_id: self.drivers[driver].id.clone(),
-            order_id: offer.order_id,
-            order_version: offer.order_version,
+            order_id: order.order_id,
+            order_version: order.order_version,
             reason: None,
         };
-        self.emit(trace, Content::Driver(declined.into()));
+        self.emit(order.trace, Content::Driver(declined.into()));
+    }
+
+    fn accept_order(&mut self, driver: usize, order: &Carried, now: At) {
+        let accepted = AssignmentAccepted {
+            event_id: self.id(),
+            occurred_at: instant(now),
+            geo: self.plan.geo.to_string(),
+            driver_id: self.drivers[driver].id.clone(),
+            order_id: order.order_id,
+            order_version: order.order_version,
+        };
+        self.emit(order.trace, Content::Driver(accepted.into()));
+        if let Some(state) = self.orders.get_mut(&order.order_id) {
+            state.carrier = Some(driver);
+        }
     }
 
     pub(super) fn accept(&mut self, driver: usize, now: At) {
         let Some(job) = self.drivers[driver].job.clone() else {
             return;
         };
-        let accepted = AssignmentAccepted {
-            event_id: self.id(),
-            occurred_at: instant(now),
-            geo: self.plan.geo.to_string(),
-            driver_id: self.drivers[driver].id.clone(),
-            order_id: job.order_id,
-            order_version: job.order_version,
-        };
-        self.emit(job.trace, Content::Driver(accepted.into()));
-        if let Some(state) = self.orders.get_mut(&job.order_id) {
-            state.carrier = Some(driver);
+        for order in &job.orders {
+            self.accept_order(driver, order, now);
         }
-        let phone = &self.drivers[driver];
-        let (from, depart) = (phone.place.clone(), now.max(phone.free_at));
-        let arrive = depart.plus(self.drive_time(&from, &job.restaurant, depart));
-        self.set_leg(
-            driver,
-            Leg::ToRestaurant(Drive {
-                from,
-                to: job.restaurant,
-                depart,
-                arrive,
-            }),
-        );
-        self.agenda
-            .add(arrive, Due::Arrive(driver, self.drivers[driver].turn));
+        let depart = now.max(self.drivers[driver].free_at);
+        let drive = self.drive(driver, job.restaurant, depart);
+        let arrive = Due::Arrive(driver, self.drivers[driver].turn);
+        self.agenda.add(drive.arrive, arrive);
+        self.set_leg(driver, Leg::ToRestaurant(drive));
         if self.drivers[driver].doom == Some(Doom::OnTheWay) {
             self.vanish(driver);
+        }
+    }
+
+    /// The way from where he stands.
+    fn drive(&self, driver: usize, to: Point, depart: At) -> Drive {
+        let from = self.drivers[driver].place.clone();
+        let arrive = depart.plus(self.drive_time(&from, &to, depart));
+        Drive {
+            from,
+            to,
+            depart,
+            arrive,
         }
     }
 
@@ -224,55 +256,48 @@ impl City {
             return;
         };
         self.drivers[driver].place = job.restaurant.clone();
-        self.set_leg(
-            driver,
-            Leg::AtRestaurant {
-                since: now,
-                asked: false,
-            },
-        );
-        let arrived = DriverArrived {
-            event_id: self.id(),
-            occurred_at: instant(now),
-            geo: self.plan.geo.to_string(),
-            driver_id: self.drivers[driver].id.clone(),
-            order_id: job.order_id,
-            order_version: job.order_version,
-            location: Some(job.restaurant),
-        };
-        self.emit(job.trace, Content::Driver(arrived.into()));
+        let (since, asked) = (now, false);
+        self.set_leg(driver, Leg::AtRestaurant { since, asked });
+        for order in job.orders {
+            let arrived = DriverArrived {
+                event_id: self.id(),
+                occurred_at: instant(now),
+                geo: self.plan.geo.to_string(),
+                driver_id: self.drivers[driver].id.clone(),
+                order_id: order.order_id,
+                order_version: order.order_version,
+                location: Some(job.restaurant.clone()),
+            };
+            self.emit(order.trace, Content::Driver(arrived.into()));
+        }
         let ask_at = now.plus(self.wall(self.plan.pickup_service_s / 2.0));
         self.agenda
             .add(ask_at, Due::Collect(driver, self.drivers[driver].turn));
     }
 
-    /// The driver has parked and stands at the counter. An order no kitchen here knows of is handed over at once.
-    pub(super) fn ask_for_meal(&mut self, driver: usize, now: At) {
-        let Some(Job {
-            order_id,
-            leg: Leg::AtRestaurant { asked, .. },
-            ..
-        }) = &mut self.drivers[driver].job
-        else {
-            return;
-        };
-        *asked = true;
-        let food = self
-            .orders
-            .get(order_id)
-            .and_then(|state| state.food.as_ref());
-        if food.is_none_or(|food| food.ready) {
-            self.pick_up(driver, now);
+    /// The driver has parked and stands at the counter.
+    pub(super) fn ask_for_meals(&mut self, driver: usize, now: At) {
+        if let Some(job) = &mut self.drivers[driver].job
+            && let Leg::AtRestaurant { asked, .. } = &mut job.leg
+        {
+            *asked = true;
         }
+        self.pick_up_if_ready(driver, now);
     }
 
-    /// The kitchen calls out an order.
-    pub(super) fn meal_is_there(&mut self, driver: usize, order: Uuid, now: At) {
-        let job = self.drivers[driver]
-            .job
-            .as_ref()
-            .filter(|job| job.order_id == order);
-        if job.is_some_and(|job| matches!(job.leg, Leg::AtRestaurant { asked: true, .. })) {
+    /// The kitchen calls out an order, or one that he waited for was taken from him. An order that no kitchen here knows
+    /// of is handed over at once.
+    pub(super) fn pick_up_if_ready(&mut self, driver: usize, now: At) {
+        let Some(job) = &self.drivers[driver].job else {
+            return;
+        };
+        let ready = |order: &Carried| {
+            let state = self.orders.get(&order.order_id);
+            let food = state.and_then(|state| state.food.as_ref());
+            food.is_none_or(|food| food.ready)
+        };
+        if matches!(job.leg, Leg::AtRestaurant { asked: true, .. }) && job.orders.iter().all(ready)
+        {
             self.pick_up(driver, now);
         }
     }
@@ -281,61 +306,74 @@ impl City {
         let Some(job) = self.drivers[driver].job.clone() else {
             return;
         };
-        let picked_up = OrderPickedUp {
-            event_id: self.id(),
-            occurred_at: instant(now),
-            geo: self.plan.geo.to_string(),
-            driver_id: self.drivers[driver].id.clone(),
-            order_id: job.order_id,
-            order_version: job.order_version,
-            location: Some(job.restaurant.clone()),
-        };
-        self.emit(job.trace, Content::Driver(picked_up.into()));
-        let food = self
-            .orders
-            .get(&job.order_id)
-            .and_then(|state| state.food.as_ref());
-        if let (Leg::AtRestaurant { since, .. }, Some(food)) = (&job.leg, food) {
-            let slack = self.clock.city(food.ready_at) - self.clock.city(*since);
-            self.progress.slack_at_pickup_s.push(slack.0);
+        for order in &job.orders {
+            let picked_up = OrderPickedUp {
+                event_id: self.id(),
+                occurred_at: instant(now),
+                geo: self.plan.geo.to_string(),
+                driver_id: self.drivers[driver].id.clone(),
+                order_id: order.order_id,
+                order_version: order.order_version,
+                location: Some(job.restaurant.clone()),
+            };
+            self.emit(order.trace, Content::Driver(picked_up.into()));
+            let state = self.orders.get(&order.order_id);
+            let food = state.and_then(|state| state.food.as_ref());
+            if let (Leg::AtRestaurant { since, .. }, Some(food)) = (&job.leg, food) {
+                let slack = self.clock.city(food.ready_at) - self.clock.city(*since);
+                self.progress.slack_at_pickup_s.push(slack.0);
+            }
         }
         let depart = now.plus(self.wall(self.plan.pickup_service_s / 2.0));
-        let arrive = depart.plus(self.drive_time(&job.restaurant, &job.customer, depart));
-        self.set_leg(
-            driver,
-            Leg::ToCustomer(Drive {
-                from: job.restaurant,
-                to: job.customer,
-                depart,
-                arrive,
-            }),
-        );
-        let drop_at = arrive.plus(self.wall(self.plan.dropoff_service_s / 2.0));
-        self.agenda
-            .add(drop_at, Due::Drop(driver, self.drivers[driver].turn));
+        self.go_to_customer(driver, depart);
         if self.drivers[driver].doom == Some(Doom::WithTheMeal) {
             self.vanish(driver);
         }
     }
 
-    pub(super) fn drop_off(&mut self, driver: usize, now: At) {
-        let Some(job) = self.drivers[driver].job.clone() else {
+    /// On to the first customer of those who have not got theirs.
+    fn go_to_customer(&mut self, driver: usize, depart: At) {
+        let job = self.drivers[driver].job.as_ref();
+        let Some(order) = job.and_then(|job| job.orders.first()) else {
             return;
         };
+        let drive = self.drive(driver, order.customer.clone(), depart);
+        let drop_at = drive
+            .arrive
+            .plus(self.wall(self.plan.dropoff_service_s / 2.0));
+        self.agenda
+            .add(drop_at, Due::Drop(driver, self.drivers[driver].turn));
+        self.set_leg(driver, Leg::ToCustomer(drive));
+    }
+
+    pub(super) fn drop_off(&mut self, driver: usize, now: At) {
+        let Some(job) = &mut self.drivers[driver].job else {
+            return;
+        };
+        let order = job.orders.remove(0);
+        let is_last = job.orders.is_empty();
         let dropped = OrderDropped {
             event_id: self.id(),
             occurred_at: instant(now),
             geo: self.plan.geo.to_string(),
             driver_id: self.drivers[driver].id.clone(),
-            order_id: job.order_id,
-            order_version: job.order_version,
-            location: Some(job.customer),
+            order_id: order.order_id,
+            order_version: order.order_version,
+            location: Some(order.customer.clone()),
         };
-        self.emit(job.trace, Content::Driver(dropped.into()));
-        self.drivers[driver].free_at = now.plus(self.wall(self.plan.dropoff_service_s / 2.0));
-        // No release came for this order, so the one offered meanwhile was one too many.
-        self.progress.double_offers += usize::from(self.drivers[driver].next.is_some());
-        self.let_go(driver, now);
+        self.emit(order.trace, Content::Driver(dropped.into()));
+        self.forget_carrier(driver, order.order_id);
+        let free_at = now.plus(self.wall(self.plan.dropoff_service_s / 2.0));
+        self.drivers[driver].place = order.customer;
+        if is_last {
+            self.drivers[driver].free_at = free_at;
+            // No release came for this order, so the one offered meanwhile was one too many.
+            let early = !self.drivers[driver].next.is_empty();
+            self.progress.double_offers += usize::from(early);
+            self.let_go(driver, now);
+        } else {
+            self.go_to_customer(driver, free_at);
+        }
     }
 
     pub(super) fn released(&mut self, released: &AssignmentReleased, now: At) {
@@ -346,27 +384,46 @@ impl City {
         // An offer that was still waiting may be taken back, too.
         phone
             .next
-            .take_if(|(offer, _)| offer.order_id == released.order_id);
-        if phone
+            .retain(|(offer, _)| offer.order_id != released.order_id);
+        let place = phone.position(now);
+        let Some(job) = phone
             .job
-            .as_ref()
-            .is_some_and(|job| job.order_id == released.order_id)
-        {
+            .as_mut()
+            .filter(|job| job.holds(released.order_id))
+        else {
+            return;
+        };
+        let heading_there =
+            matches!(job.leg, Leg::ToCustomer(_)) && job.orders[0].order_id == released.order_id;
+        job.orders
+            .retain(|order| order.order_id != released.order_id);
+        if job.orders.is_empty() {
             self.let_go(driver, now);
+        } else if heading_there {
+            (phone.place, phone.turn) = (place, phone.turn + 1);
+            self.go_to_customer(driver, now);
+        } else {
+            self.pick_up_if_ready(driver, now);
+        }
+        self.forget_carrier(driver, released.order_id);
+    }
+
+    fn forget_carrier(&mut self, driver: usize, order: Uuid) {
+        if let Some(state) = self.orders.get_mut(&order) {
+            state.carrier = state.carrier.filter(|carrier| *carrier != driver);
         }
     }
 
     /// The driver has no order any more and stays where he is.
     fn let_go(&mut self, driver: usize, now: At) {
-        let order = self.drivers[driver].job.as_ref().map(|job| job.order_id);
-        self.drivers[driver].let_go(now);
-        if let Some(state) = order.and_then(|order| self.orders.get_mut(&order)) {
-            state.carrier = state.carrier.filter(|carrier| *carrier != driver);
+        let phone = &mut self.drivers[driver];
+        phone.let_go(now);
+        let next = std::mem::take(&mut phone.next);
+        if next.is_empty() && now >= phone.off_at {
+            return self.go_offline(driver, now);
         }
-        match self.drivers[driver].next.take() {
-            Some((offer, trace)) => self.consider(driver, offer, trace, now),
-            None if now >= self.drivers[driver].off_at => self.go_offline(driver, now),
-            None => {}
+        for (offer, trace) in next {
+            self.offered(offer, trace, now);
         }
     }
 

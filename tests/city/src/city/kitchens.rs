@@ -107,7 +107,7 @@ impl City {
             state.carrier
         });
         if let Some(driver) = carrier {
-            self.meal_is_there(driver, order, now);
+            self.pick_up_if_ready(driver, now);
         }
     }
 

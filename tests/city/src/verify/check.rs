@@ -22,8 +22,8 @@ pub enum Check {
     VersionOrder,
     /// All messages that our services write about an order stand on one partition number.
     OnePartition,
-    /// No driver holds two orders at once.
-    OneOrderPerDriver,
+    /// No driver is on two trips at once, and none has more than three orders on one.
+    OneTripPerDriver,
     /// A confirmed order was charged once, and none twice.
     ChargedOnce,
     /// Every payment that was asked for was captured or declined.
@@ -56,7 +56,7 @@ impl Check {
         Self::NotifiedOnce,
         Self::VersionOrder,
         Self::OnePartition,
-        Self::OneOrderPerDriver,
+        Self::OneTripPerDriver,
         Self::ChargedOnce,
         Self::PaymentAnswered,
         Self::Ledger,
@@ -80,7 +80,7 @@ impl Check {
             Self::NotifiedOnce => "no notification twice",
             Self::VersionOrder => "versions of an order in order",
             Self::OnePartition => "one partition number per order",
-            Self::OneOrderPerDriver => "no driver with two orders at once",
+            Self::OneTripPerDriver => "no driver on two trips at once",
             Self::ChargedOnce => "every confirmed order charged once",
             Self::PaymentAnswered => "every payment captured or declined",
             Self::Ledger => "money as in the gateway's ledger",

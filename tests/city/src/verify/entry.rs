@@ -23,6 +23,7 @@ pub struct Entry {
 
 /// What the payload turned out to be.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::large_enum_variant)] // Nearly all are records.
 pub enum Content {
     Record(Record),
     /// And why.
@@ -45,6 +46,7 @@ pub struct Record {
     pub order_id: Option<Uuid>,
     pub order_version: Option<i32>,
     pub driver_id: Option<String>,
+    pub trip_id: Option<Uuid>,
     /// Minor units and currency of a payment or refund.
     pub amount: Option<(i64, String)>,
     /// Of a notification: which event, over what, to whom.

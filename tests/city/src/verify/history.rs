@@ -1,7 +1,6 @@
 //! Everything that was read, reduced to what the checks need, and the checks themselves.
 //!
-//! Entries of one partition come in the order of their offsets; topics may come in any order. Drivers are judged by the
-//! instants of the events, since the orders of a driver stand on different partitions.
+//! Entries of one partition come in the order of their offsets; topics may come in any order.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -12,6 +11,7 @@ use super::check::Check;
 use super::entry::{Content, DeadLetter, Entry, Record};
 use super::money::Books;
 use super::report::{Findings, Report, Spread};
+use super::shifts::{MOST_ORDERS, Shifts};
 
 /// What has been read so far.
 pub struct History {
@@ -26,7 +26,7 @@ pub struct History {
     books: Books,
     ledger: Option<Books>,
     messages: BTreeMap<String, u64>,
-    shifts: HashMap<String, Vec<Holding>>,
+    shifts: Shifts,
     unreadable: Vec<(Topic, i32, i64)>,
     dead_letters: HashMap<(Topic, DeadLetter), u64>,
     accepted: BTreeMap<Geo, BTreeMap<i32, u64>>,
@@ -43,13 +43,6 @@ struct Order {
     /// Of its checkout.
     root: Option<u128>,
     strays: Vec<String>,
-}
-
-/// A driver holds an order.
-struct Holding {
-    order: Uuid,
-    from: i64,
-    until: Option<i64>,
 }
 
 /// Steps of an order that happen at most once.
@@ -91,7 +84,7 @@ impl History {
             books: Books::default(),
             ledger: None,
             messages: BTreeMap::new(),
-            shifts: HashMap::new(),
+            shifts: Shifts::default(),
             unreadable: Vec::new(),
             dead_letters: HashMap::new(),
             accepted: BTreeMap::new(),
@@ -140,7 +133,7 @@ impl History {
         if is(&entry.topic, "driver_assignment", "events")
             && let (Some(driver), Some(order)) = (&record.driver_id, record.order_id)
         {
-            self.add_to_driver(driver, order, record);
+            self.shifts.add(driver, order, record);
         }
     }
 
@@ -320,27 +313,6 @@ impl History {
         });
     }
 
-    fn add_to_driver(&mut self, driver: &str, order: Uuid, record: &Record) {
-        let holdings = self.shifts.entry(driver.to_owned()).or_default();
-        match record.name() {
-            "DriverAssigned" => holdings.push(Holding {
-                order,
-                from: record.occurred_at,
-                until: None,
-            }),
-            "DeliveryConfirmed" | "AssignmentReleased" => {
-                let open = holdings
-                    .iter_mut()
-                    .rev()
-                    .find(|held| held.order == order && held.until.is_none());
-                if let Some(held) = open {
-                    held.until = Some(record.occurred_at);
-                }
-            }
-            _ => {}
-        }
-    }
-
     fn judge_order(&mut self, id: Uuid, order: &Order, report: &mut Report) {
         let count = |name: &str| order.steps.get(name).copied().unwrap_or(0);
         let ends: u32 = ENDS.iter().map(|end| count(end)).sum();
@@ -406,19 +378,19 @@ impl History {
     }
 
     fn judge_drivers(&mut self) {
-        let mut shifts: Vec<(String, Vec<Holding>)> =
-            std::mem::take(&mut self.shifts).into_iter().collect();
-        shifts.sort_by(|(a, _), (b, _)| a.cmp(b));
-        for (driver, mut holdings) in shifts {
-            holdings.sort_by_key(|held| (held.from, held.until.unwrap_or(i64::MAX)));
-            self.check(Check::OneOrderPerDriver, true, String::new);
-            for pair in holdings.windows(2) {
+        for (driver, trips) in std::mem::take(&mut self.shifts).into_trips() {
+            self.check(Check::OneTripPerDriver, true, String::new);
+            for trip in &trips {
+                let few = trip.orders.len() <= MOST_ORDERS;
+                self.check(Check::OneTripPerDriver, few, || {
+                    format!("{driver} got {:?} on one trip", trip.orders)
+                });
+            }
+            for pair in trips.windows(2) {
                 let free = pair[0].until.is_some_and(|until| until <= pair[1].from);
-                self.check(Check::OneOrderPerDriver, free, || {
-                    format!(
-                        "{driver} got {} while holding {}",
-                        pair[1].order, pair[0].order
-                    )
+                self.check(Check::OneTripPerDriver, free, || {
+                    let (held, got) = (&pair[0].orders, &pair[1].orders);
+                    format!("{driver} got {got:?} while holding {held:?}")
                 });
             }
         }

@@ -132,6 +132,7 @@ fn record(writer: &Writer, value: &Value, key: &str) -> Content {
         order_id: uuid(value, "order_id"),
         order_version,
         driver_id: text(value, "driver_id"),
+        trip_id: uuid(value, "trip_id"),
         amount: amount(value),
         notification: notification(value),
     })

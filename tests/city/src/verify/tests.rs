@@ -34,6 +34,7 @@ fn entry(family: &str, kind: &str, name: &str, order: u128, at: i64) -> Entry {
         order_id: Some(order_id),
         order_version: Some(i32::try_from(at).unwrap()),
         driver_id: (family == "driver_assignment").then(|| "anna".to_owned()),
+        trip_id: None,
         amount: (family == "payments").then(|| (2_500, "EUR".to_owned())),
         notification: (family == "notifications").then(|| format!("{order}/{at}")),
     };
@@ -210,11 +211,11 @@ fn an_order_on_two_partitions_is_found() {
 }
 
 #[test]
-fn a_driver_with_two_orders_at_once_is_found() {
+fn a_driver_on_two_trips_at_once_is_found() {
     let overlap = |entries: &mut Vec<Entry>| {
         record(find(&mut entries[11..], "DriverAssigned")).occurred_at = 6
     };
-    let report = finds(Check::OneOrderPerDriver, overlap);
+    let report = finds(Check::OneTripPerDriver, overlap);
     let example = &report
         .checks
         .iter()
@@ -224,9 +225,40 @@ fn a_driver_with_two_orders_at_once_is_found() {
     assert!(example.contains("anna"), "{example}");
 }
 
+/// Two orders of one trip: both assigned before either is delivered.
+fn on_one_trip() -> Vec<Entry> {
+    let mut entries = good();
+    let trip = Some(Uuid::from_u128(77));
+    let earlier = record(find(&mut entries[..11], "DriverAssigned")).occurred_at;
+    record(find(&mut entries[..11], "DriverAssigned")).trip_id = trip;
+    let second = record(find(&mut entries[11..], "DriverAssigned"));
+    (second.trip_id, second.occurred_at) = (trip, earlier);
+    entries
+}
+
+#[test]
+fn the_orders_of_one_trip_are_held_together() {
+    assert!(judge(&on_one_trip()).holds());
+}
+
+#[test]
+fn a_trip_of_too_many_orders_is_found() {
+    let mut entries = on_one_trip();
+    let assigned = find(&mut entries[11..], "DriverAssigned").clone();
+    for number in [91, 92] {
+        let mut more = assigned.clone();
+        let id = Uuid::from_u128(number);
+        record(&mut more).order_id = Some(id);
+        record(&mut more).event_id = id;
+        entries.push(more);
+    }
+    let report = judge(&entries);
+    assert!(report.violations(Check::OneTripPerDriver) > 0);
+}
+
 #[test]
 fn a_driver_who_was_never_freed_and_drives_on_is_found() {
-    finds(Check::OneOrderPerDriver, |entries| {
+    finds(Check::OneTripPerDriver, |entries| {
         let first = entries
             .iter()
             .position(|e| e.event_type.as_deref() == Some("DeliveryConfirmed"))

@@ -1,4 +1,5 @@
-//! The services as a city meets them, at their best: every valid order is confirmed at once and given to anybody who is free.
+//! The services as a city meets them, at their best: every valid order is confirmed at once and given to anybody who is
+//! free, alone or with others of its restaurant.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
@@ -16,13 +17,25 @@ use uuid::Uuid;
 pub struct Services {
     open: Vec<OrderPlaced>,
     online: BTreeMap<String, Point>,
-    busy: HashMap<String, Uuid>,
+    busy: HashMap<String, BTreeSet<Uuid>>,
+    /// How many orders beside the first a trip may carry.
+    companions: usize,
+    /// How many trips had some.
+    pub shared: usize,
     placed: HashMap<Uuid, OrderPlaced>,
     /// Everything the city said, and when.
     pub said: Vec<(DateTime<Utc>, Emission)>,
 }
 
 impl Services {
+    /// Services that let so many orders of a restaurant share a trip.
+    pub fn with_trips(of: usize) -> Self {
+        Self {
+            companions: of - 1,
+            ..Self::default()
+        }
+    }
+
     /// Answers come in the order of their causes, as they would from one partition.
     pub fn hear(&mut self, city: &mut City, said: Vec<Emission>, now: At) {
         let (mut said, mut seen) = (VecDeque::from(said), VecDeque::new());
@@ -111,7 +124,7 @@ impl Services {
         let driver = self
             .busy
             .iter()
-            .find(|(_, held)| **held == order_id)
+            .find(|(_, held)| held.contains(&order_id))
             .map(|(driver, _)| driver.clone());
         let (customer, restaurant) = contacts(&placed);
         let mut seen = vec![Seen::Order(
@@ -144,7 +157,7 @@ impl Services {
         reason: ReleaseReason,
         now: At,
     ) -> Seen {
-        self.busy.remove(&driver);
+        self.put_down(&driver, placed.order_id);
         Seen::Assignment(
             AssignmentReleased {
                 event_id: placed.order_id,
@@ -168,12 +181,15 @@ impl Services {
                 vec![]
             }
             DriverEvent::AssignmentDeclined(event) => {
-                let placed = self.placed[&event.order_id].clone();
+                // What was cancelled a moment ago was taken from him then.
+                let Some(placed) = self.placed.get(&event.order_id).cloned() else {
+                    return vec![];
+                };
                 self.open.push(placed.clone());
                 vec![self.release(&placed, event.driver_id, ReleaseReason::DriverDeclined, now)]
             }
             DriverEvent::OrderDropped(event) => {
-                assert_eq!(self.busy.remove(&event.driver_id), Some(event.order_id));
+                assert!(self.put_down(&event.driver_id, event.order_id));
                 let placed = self.placed.remove(&event.order_id).unwrap();
                 let (customer, restaurant) = contacts(&placed);
                 vec![Seen::Order(
@@ -203,7 +219,19 @@ impl Services {
         }
     }
 
-    /// Anybody who is free gets the oldest open order.
+    /// Whether the driver had the order; he is free once he has none.
+    fn put_down(&mut self, driver: &str, order: Uuid) -> bool {
+        let Some(held) = self.busy.get_mut(driver) else {
+            return false;
+        };
+        let had = held.remove(&order);
+        if held.is_empty() {
+            self.busy.remove(driver);
+        }
+        had
+    }
+
+    /// Anybody who is free gets the oldest open order, with the oldest others of its restaurant.
     fn assign(&mut self, now: At) -> Vec<Seen> {
         let free: Vec<String> = self
             .online
@@ -211,15 +239,31 @@ impl Services {
             .filter(|driver| !self.busy.contains_key(*driver))
             .cloned()
             .collect();
-        let pairs = free.into_iter().zip(std::mem::take(&mut self.open));
-        let (mut seen, mut taken) = (Vec::new(), BTreeSet::new());
-        let open: Vec<OrderPlaced> = self.placed.values().cloned().collect();
-        for (driver, placed) in pairs {
-            self.busy.insert(driver.clone(), placed.order_id);
-            taken.insert(placed.order_id);
-            seen.push(offer(&placed, driver, now));
+        let mut seen = Vec::new();
+        for driver in free {
+            if self.open.is_empty() {
+                break;
+            }
+            let mut trip = vec![self.open.remove(0)];
+            while trip.len() <= self.companions
+                && let Some(next) = self
+                    .open
+                    .iter()
+                    .position(|open| open.restaurant.id == trip[0].restaurant.id)
+            {
+                trip.push(self.open.remove(next));
+            }
+            self.shared += usize::from(trip.len() > 1);
+            let name = (trip.len() > 1).then_some(trip[0].order_id);
+            // The last leg is read first, as may be when they stand on different partitions.
+            for (place, placed) in (0..trip.len() as i32).zip(&trip).rev() {
+                let held = self.busy.entry(driver.clone()).or_default();
+                held.insert(placed.order_id);
+                seen.push(offer(placed, driver.clone(), (name, place), now));
+            }
         }
-        let held: BTreeSet<Uuid> = self.busy.values().copied().collect();
+        let open: Vec<OrderPlaced> = self.placed.values().cloned().collect();
+        let held: BTreeSet<Uuid> = self.busy.values().flatten().copied().collect();
         self.open = open
             .into_iter()
             .filter(|placed| !held.contains(&placed.order_id))
@@ -238,7 +282,12 @@ fn contacts(placed: &OrderPlaced) -> (Contact, Contact) {
     (contact(&placed.customer.id), contact(&placed.restaurant.id))
 }
 
-fn offer(placed: &OrderPlaced, driver_id: String, now: At) -> Seen {
+fn offer(
+    placed: &OrderPlaced,
+    driver_id: String,
+    (trip_id, trip_position): (Option<Uuid>, i32),
+    now: At,
+) -> Seen {
     Seen::Assignment(
         DriverAssigned {
             event_id: placed.order_id,
@@ -265,8 +314,8 @@ fn offer(placed: &OrderPlaced, driver_id: String, now: At) -> Seen {
             expected_pickup_at: None,
             expected_delivery_at: None,
             offer_expires_at: None,
-            trip_id: None,
-            trip_position: 0,
+            trip_id,
+            trip_position,
         }
         .into(),
     )

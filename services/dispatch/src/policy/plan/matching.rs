@@ -16,7 +16,7 @@ const NEAREST: usize = 160;
 
 /// The vehicles that come into question for each errand, with what it costs to send them, in that order.
 pub(super) fn candidates(problem: &Problem<'_>) -> Vec<Vec<(usize, f64)>> {
-    let around = problem.ways.nearest(NEAREST.max(problem.candidates));
+    let around = around(problem);
     let mut nearest: Vec<(f64, f64, usize)> = Vec::new();
     problem
         .errands
@@ -24,13 +24,8 @@ pub(super) fn candidates(problem: &Problem<'_>) -> Vec<Vec<(usize, f64)>> {
         .enumerate()
         .map(|(index, errand)| {
             nearest.clear();
-            for &vehicle in &around[errand.restaurant as usize] {
+            for &(vehicle, way) in &around[errand.restaurant as usize] {
                 let driver = &problem.vehicles[vehicle];
-                let origin = problem.ways.start(vehicle);
-                let way = problem
-                    .ways
-                    .to_restaurant(origin, errand.restaurant)
-                    .seconds;
                 let counter = driver.free.max(errand.known) + way + problem.half_pickup;
                 if counter <= driver.until {
                     nearest.push(((counter - errand.ready).max(0.0), way, vehicle));
@@ -55,6 +50,22 @@ pub(super) fn candidates(problem: &Problem<'_>) -> Vec<Vec<(usize, f64)>> {
                 .collect()
         })
         .collect()
+}
+
+/// By restaurant, the vehicles that start near it, and how long each would drive there.
+fn around(problem: &Problem<'_>) -> Vec<Vec<(usize, f64)>> {
+    let nearest = problem.ways.nearest(NEAREST.max(problem.candidates));
+    let ways_to = |(restaurant, vehicles): (u32, Vec<usize>)| {
+        let way = |vehicle| {
+            let origin = problem.ways.start(vehicle);
+            problem.ways.to_restaurant(origin, restaurant).seconds
+        };
+        vehicles
+            .into_iter()
+            .map(|vehicle| (vehicle, way(vehicle)))
+            .collect()
+    };
+    (0..).zip(nearest).map(ways_to).collect()
 }
 
 /// The vehicle that fetches each errand first, if one does.
@@ -87,6 +98,7 @@ pub(super) fn first_errands(
 }
 
 /// A row of the matrix: costs by column, and the cost of having none. None is negative.
+#[derive(Debug)]
 pub(super) struct Row {
     pub entries: Vec<(usize, f64)>,
     pub alone: f64,
@@ -222,5 +234,66 @@ impl Scratch {
         }
         self.settled.clear();
         self.open.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const COLUMNS: usize = 5;
+
+    /// Few distinct costs, so that ties are common; a column stands at most once in a row.
+    fn rows() -> impl Strategy<Value = Vec<Row>> {
+        let cost = || prop_oneof![(0..6u8).prop_map(f64::from), 0.0..100.0];
+        let entries = prop::collection::btree_map(0..COLUMNS, cost(), 0..=COLUMNS);
+        let row = (entries, cost()).prop_map(|(entries, alone)| Row {
+            entries: entries.into_iter().collect(),
+            alone,
+        });
+        prop::collection::vec(row, 0..=6)
+    }
+
+    /// What the matching costs; `None` when it is none.
+    fn cost(rows: &[Row], columns: &[Option<usize>]) -> Option<f64> {
+        let mut taken = [false; COLUMNS];
+        let pairs = rows.iter().zip(columns).map(|(row, column)| match column {
+            None => Some(row.alone),
+            Some(column) => {
+                let free = !std::mem::replace(&mut taken[*column], true);
+                let entry = row.entries.iter().find(|(other, _)| other == column);
+                entry.filter(|_| free).map(|(_, cost)| *cost)
+            }
+        });
+        pairs.sum()
+    }
+
+    /// The least cost of all matchings, by trying each.
+    fn least(rows: &[Row], taken: &mut [bool; COLUMNS]) -> f64 {
+        let Some((row, rest)) = rows.split_first() else {
+            return 0.0;
+        };
+        let mut best = row.alone + least(rest, taken);
+        for (column, cost) in &row.entries {
+            if !taken[*column] {
+                taken[*column] = true;
+                best = best.min(cost + least(rest, taken));
+                taken[*column] = false;
+            }
+        }
+        best
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(5_000) })]
+
+        #[test]
+        fn a_matching_costs_no_more_than_any_other(rows in rows()) {
+            let found = cost(&rows, &assign(&rows, COLUMNS));
+            let best = least(&rows, &mut [false; COLUMNS]);
+            prop_assert!(found.is_some_and(|found| (found - best).abs() < 1e-9), "{found:?}, not {best}");
+        }
     }
 }

@@ -1,10 +1,10 @@
 //! A driver's route, and what it costs: the objective that a plan minimises.
 //!
-//! Per order `food + food_squared x food^2 + detour x (its customer's extra way)`, where `food` is how long
-//! the food waits for its driver; per stop `wait x (driver's wait) + way x (way to the restaurant)`. With
-//! single trips click-to-door is food wait plus what no dispatch can change, so `food` is the measure
-//! itself; the square keeps the tail short. The way counts next to nothing: sending a driver from afar is
-//! no loss while the nearer one stays for what comes next.
+//! Per order `food + squared x ((given + food)^2 - given^2) + detour x (its customer's extra way)`, where `food` is how
+//! long the food waits for its driver and `given` the rest of click-to-door, cooking and the way to the door, which no
+//! dispatch can change; per stop `wait x (driver's wait) + way x (way to the restaurant)`. With single trips `food` is
+//! the measure itself; the square of the whole keeps its tail short: who waits long anyway waits least for a driver.
+//! The way counts next to nothing: sending a driver from afar is no loss while the nearer one stays for what comes next.
 
 use crate::point::Place;
 
@@ -20,6 +20,8 @@ pub(in crate::policy) struct Errand {
     pub known: f64,
     /// Seconds from restaurant to customer.
     pub drive: f64,
+    /// Seconds from placement to ready and from the restaurant to the door: what no dispatch can change.
+    pub given: f64,
     /// What its waiting counts: 1 for an order, less for one that is only expected.
     pub weight: f64,
     pub expected: bool,
@@ -102,8 +104,8 @@ pub(in crate::policy) struct Route {
 /// See the module's objective; seconds and shares.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::policy) struct Weights {
-    /// Per second of food wait, for each second of it.
-    pub food_squared: f64,
+    /// Of the square of click-to-door, beside food wait itself; per second.
+    pub squared: f64,
     pub detour: f64,
     pub wait: f64,
     pub way: f64,
@@ -117,7 +119,7 @@ pub(in crate::policy) struct Weights {
 impl Weights {
     /// What it costs that an errand's food waits so long.
     pub fn food(&self, errand: &Errand, food: f64) -> f64 {
-        errand.weight * food * (1.0 + self.food_squared * food)
+        errand.weight * food * (1.0 + self.squared * (food + 2.0 * errand.given))
     }
 
     pub fn left_out(&self, errand: &Errand) -> f64 {

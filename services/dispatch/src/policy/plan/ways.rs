@@ -1,9 +1,9 @@
 //! How long the ways are that a plan's routes are made of, each computed once and only if it is asked for.
 //!
 //! A search evaluates the same few ways many thousand times; a table of places x restaurants is small
-//! beside that. All at the pace of the plan's instant.
+//! beside that, and a place from which nobody sets out has no row in it. All at the pace of the plan's instant.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 
 use rstar::RTree;
 
@@ -23,6 +23,12 @@ pub(super) struct Way {
     pub metres: f64,
 }
 
+/// No way is shorter than nothing.
+const UNKNOWN: Way = Way {
+    seconds: 0.0,
+    metres: -1.0,
+};
+
 pub(in crate::policy) struct Ways<'a> {
     travel: &'a dyn TravelTime,
     now: At,
@@ -30,8 +36,8 @@ pub(in crate::policy) struct Ways<'a> {
     origins: Vec<Place>,
     /// By restaurant.
     pickups: Vec<Place>,
-    /// By origin and restaurant.
-    known: Vec<Cell<Option<Way>>>,
+    /// By origin, once it was asked for, and restaurant; `UNKNOWN` until then.
+    known: Vec<OnceCell<Box<[Cell<Way>]>>>,
 }
 
 impl<'a> Ways<'a> {
@@ -57,7 +63,7 @@ impl<'a> Ways<'a> {
             travel,
             now,
             vehicles: vehicles.len(),
-            known: vec![Cell::new(None); origins.len() * pickups.len()],
+            known: vec![OnceCell::new(); origins.len()],
             origins,
             pickups,
         }
@@ -73,15 +79,16 @@ impl<'a> Ways<'a> {
 
     /// From there to the restaurant.
     pub(super) fn to_restaurant(&self, from: Origin, restaurant: u32) -> Way {
-        let cell = &self.known[from.0 * self.pickups.len() + restaurant as usize];
-        cell.get().unwrap_or_else(|| {
+        let row = self.known[from.0]
+            .get_or_init(|| vec![Cell::new(UNKNOWN); self.pickups.len()].into_boxed_slice());
+        let cell = &row[restaurant as usize];
+        if cell.get().metres < 0.0 {
             let pickup = self.pickups[restaurant as usize];
             let metres = self.travel.distance_m(self.origins[from.0], pickup);
             let Seconds(seconds) = self.travel.seconds(metres, self.now);
-            let way = Way { seconds, metres };
-            cell.set(Some(way));
-            way
-        })
+            cell.set(Way { seconds, metres });
+        }
+        cell.get()
     }
 
     /// By restaurant, the vehicles that start nearest to it: at most so many, by number.
