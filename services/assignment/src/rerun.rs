@@ -282,5 +282,7 @@ fn record(id: &DriverId, driver: &Driver) -> DriverRecord {
         free_since: driver.free_since,
         position: driver.seen.map(|(point, _)| point),
         seen_at: driver.seen.map(|(_, at)| at),
+        last_drop: driver.last_drop,
+        next_shift: None,
     }
 }

@@ -138,7 +138,13 @@ impl City {
 
     /// Riders and trips of a snapshot.
     fn go_on(&mut self, snapshot: Snapshot) {
+        let mut drops = Vec::new();
         for record in snapshot.drivers {
+            drops.extend(
+                record
+                    .last_drop
+                    .map(|drop| (record.driver_id.clone(), drop)),
+            );
             let rider = Rider {
                 position: record.position,
                 trip: None,
@@ -174,6 +180,7 @@ impl City {
                 orders: Vec::new(),
                 counts_from: leg.decided_at,
                 last: None,
+                dropped: false,
             });
             trip.orders.push(order_id);
             if phase >= Phase::AtRestaurant {
@@ -187,10 +194,21 @@ impl City {
             }
             self.meal(leg.request, leg.decided_at);
         }
+        for (driver_id, drop) in drops {
+            let trip = self.riders.get(&driver_id).and_then(|rider| rider.trip);
+            if let Some(trip) = trip.and_then(|trip| self.trips.get_mut(&trip)) {
+                (trip.from, trip.dropped) = (drop.customer, true);
+                trip.counts_from = drop.at;
+            }
+        }
         let trips: Vec<TripId> = self.trips.keys().copied().collect();
         for trip_id in trips {
             let trip = &self.trips[&trip_id];
             match (trip.at_counter, trip.picked_up_at) {
+                (_, Some(_)) if trip.dropped => {
+                    let leaves_at = trip.counts_from.plus(self.half_dropoff);
+                    self.set_out(trip_id, leaves_at);
+                }
                 (_, Some(at)) => self.set_out(trip_id, at.plus(self.half_pickup)),
                 (Some(_), None) => self.wait_for_food(trip_id),
                 (None, None) => {

@@ -67,10 +67,12 @@ impl Book {
         let Some(request) = self.scheduler.request_of(order_id) else {
             return false;
         };
-        // The record rounds the way to seconds; where the driver is later than the food, the expected pickup tells it exactly.
+        // The record rounds the way to seconds; where the driver is later than the food, the expected pickup tells it exactly. (Of
+        // several orders of a trip the food of another may be the last.)
         let half_pickup = Seconds(self.scheduler.config().pickup_service_s / 2.0);
         let pickup_at = fact.expected_pickup_at.map(units::at);
-        let arrives_at = pickup_at.filter(|pickup_at| *pickup_at > request.ready_at);
+        let late = |pickup_at: &At| fact.trip_id.is_none() && *pickup_at > request.ready_at;
+        let arrives_at = pickup_at.filter(late);
         let arrives_at = arrives_at.map_or_else(
             || at.plus(Seconds(f64::from(fact.driver_eta_to_restaurant_s))),
             |pickup_at| pickup_at.minus(half_pickup),
@@ -97,7 +99,7 @@ impl Book {
             });
         }
         if let Some(driver) = self.drivers.get_mut(&driver_id) {
-            driver.active_order = Some(order_id);
+            driver.take_up(order_id, slot.id);
             self.touched.drivers.insert(driver_id);
         }
         true

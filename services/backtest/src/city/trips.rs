@@ -18,6 +18,8 @@ pub(super) struct Trip {
     /// Since when the work for the next order counts.
     pub counts_from: At,
     pub last: Option<OrderId>,
+    /// He is beyond the first door: `from` is one.
+    pub dropped: bool,
 }
 
 impl City {
@@ -52,6 +54,7 @@ impl City {
             orders,
             counts_from: self.now,
             last: None,
+            dropped: false,
         };
         self.trips.insert(trip_id, trip);
         self.agenda.note(arrives_at, Step::Arrive(trip_id));
@@ -116,9 +119,9 @@ impl City {
         let Some(trip) = self.trips.get(&trip_id) else {
             return;
         };
-        let from = match trip.last {
-            Some(_) => trip.from,
-            None => trip.restaurant,
+        let from = match trip.dropped {
+            true => trip.from,
+            false => trip.restaurant,
         };
         let next = trip.orders.first().and_then(|order| self.meals.get(order));
         if let Some(to) = next.map(|meal| meal.request.customer) {
@@ -138,7 +141,7 @@ impl City {
             return;
         }
         let order_id = trip.orders.remove(0);
-        trip.last = Some(order_id);
+        (trip.last, trip.dropped) = (Some(order_id), true);
         if let Some(meal) = self.meals.get(&order_id) {
             trip.from = meal.request.customer;
             let turns_at = now.plus(self.half_dropoff);

@@ -76,12 +76,15 @@ async fn every_decision_of_a_rough_hour_with_rebalances_is_repeated_bit_for_bit(
         assert_eq!(rebuilt.len(), tables, "{rebuilt:?}");
         for table in &rebuilt {
             let count = |what: &str| table[what].as_u64().unwrap();
-            let (equal, alone) = (count("equal"), count("only_live") + count("only_rebuilt"));
-            assert_eq!(alone, 0, "{table:#}");
-            // Of two topics another may have been read first, live; assignment's ticks say which.
-            let differing = count("differing");
-            assert!(differing * 50 <= equal, "{table:#}");
-            assert!(service != "assignment" || differing == 0, "{table:#}");
+            let equal = count("equal");
+            let other = count("differing") + count("only_live") + count("only_rebuilt");
+            // Which of two topics was read first, live, only assignment's ticks say.
+            let most = if service == "assignment" {
+                0
+            } else {
+                equal / 20
+            };
+            assert!(other <= most, "{table:#}");
         }
         assert!(
             rebuilt
