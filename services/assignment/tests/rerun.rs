@@ -14,11 +14,11 @@ use contracts::driver_assignment::ReleaseReason;
 use contracts::streams::DriverAssignmentEvent;
 use dispatch::{Assignment, At, Snapshot};
 use fixture::lane::assigned;
-use fixture::{PARTITION, Step, event, geo, online, requested, rules, second, steps};
+use fixture::{PARTITION, POLICIES, Step, event, geo, online, requested, rules, second, steps};
 use proptest::prelude::*;
 
-fn lane() -> Rerun {
-    Rerun::new(geo(), rules())
+fn lane(policy: &str) -> Rerun {
+    Rerun::new(geo(), rules(policy))
 }
 
 /// What has to be the same: records round the way to whole seconds, so a follower may not know when a driver arrives, and only
@@ -34,8 +34,8 @@ fn known(snapshot: Snapshot) -> Snapshot {
     }
 }
 
-fn run(history: &[Step], decisions: &mut usize) -> Result<(), TestCaseError> {
-    let (mut live, mut again, mut follower) = (lane(), lane(), lane());
+fn run(policy: &str, history: &[Step], decisions: &mut usize) -> Result<(), TestCaseError> {
+    let (mut live, mut again, mut follower) = (lane(policy), lane(policy), lane(policy));
     let mut now = second(0);
     for step in history {
         now += TimeDelta::seconds(step.pause_s);
@@ -82,9 +82,10 @@ fn any_history_is_decided_again_and_followed_alike() {
         ..ProptestConfig::with_cases(300)
     });
     let decisions = std::cell::Cell::new(0);
-    let histories = runner.run(&steps(40), |history| {
+    let histories = (prop::sample::select(&POLICIES[..]), steps(40));
+    let histories = runner.run(&histories, |(policy, history)| {
         let mut count = decisions.get();
-        let outcome = run(&history, &mut count);
+        let outcome = run(policy, &history, &mut count);
         decisions.set(count);
         outcome
     });
@@ -94,13 +95,13 @@ fn any_history_is_decided_again_and_followed_alike() {
 
 #[test]
 fn what_was_told_and_cannot_be_is_counted_and_changes_nothing() {
-    let mut live = lane();
+    let mut live = lane("slack-greedy");
     for event in [online("ada", second(0), 10), requested(1, 3, second(0), 60)] {
         live.hear(&event, PARTITION, second(0).timestamp_millis());
     }
     let (_, told) = live.tick(at(second(0)), BTreeSet::new());
     assert_eq!(assigned(&told).driver_id, "ada");
-    let mut stranger = lane();
+    let mut stranger = lane("slack-greedy");
     assert_eq!(stranger.follow(&told, at(second(0))), 1);
     assert_eq!(stranger.book().scheduler().snapshot(), Snapshot::default());
     assert_eq!(live.follow(&told, at(second(0))), 1, "she has it already");
@@ -108,13 +109,17 @@ fn what_was_told_and_cannot_be_is_counted_and_changes_nothing() {
 
 #[test]
 fn a_take_over_forgets_where_drivers_were_and_whom_it_could_have_missed() {
-    let mut lane = lane();
+    let mut lane = lane("slack-greedy");
     for event in [online("ada", second(0), 10), requested(1, 3, second(0), 60)] {
         lane.hear(&event, PARTITION, second(0).timestamp_millis());
     }
     lane.tick(at(second(0)), BTreeSet::new());
-    lane.hear(&fixture::ping("ada", second(20), 9), PARTITION, second(20).timestamp_millis());
-    lane.take_over(at(second(60)), rules());
+    lane.hear(
+        &fixture::ping("ada", second(20), 9),
+        PARTITION,
+        second(20).timestamp_millis(),
+    );
+    lane.take_over(at(second(60)), rules("slack-greedy"));
     let drivers = lane.book().scheduler().snapshot().drivers;
     assert_eq!(drivers[0].seen_at, Some(at(second(0))), "as her row has it");
     // Her offer lapses at 30 s, but her silence counts from the take-over on: 90 s are over at 150 s.
