@@ -268,7 +268,7 @@ mod tests {
         let mut comparison = Comparison::default();
         for order in 0..200u8 {
             let old = f64::from(u32::from(order) * 7 % 200);
-            let id = Uuid::new_v5(&Uuid::NIL, &[order]);
+            let id = Uuid::new_v5(&Uuid::nil(), &[order]);
             comparison.add(id, Some(&times(old)), Some(&times(old - 30.0)));
         }
         let change = &comparison.changes()[0];

@@ -49,8 +49,8 @@ impl Cursors {
     pub fn open(log: &Log, starts: Vec<Start>) -> Result<(Cursors, Vec<Cursor>)> {
         let mut config = log.config().clone();
         config
-            .set("queued.min.messages", "2000")
-            .set("queued.max.messages.kbytes", "4096")
+            .set("queued.min.messages", "1000")
+            .set("queued.max.messages.kbytes", "1024")
             // A partition that was read ahead of the others is asked again soon once it is needed.
             .set("fetch.queue.backoff.ms", "10");
         let consumer: BaseConsumer = config.create().context("a Kafka consumer")?;
