@@ -15,6 +15,7 @@ pub const RECORDED: &str = "recorded";
 /// Settings of dispatch whose durations are the world's; the others are the machine's.
 const OF_THE_WORLD: &[&str] = &[
     "tolerance_s",
+    "widening_s",
     "max_wait_s",
     "cool_down_s",
     "offer_timeout_s",

@@ -171,6 +171,8 @@ impl Replay {
         told: &[DriverAssignmentEvent],
     ) -> Result<()> {
         let limits = self.tape.limits(tick);
+        // Of these, only those about the span's orders are wanted; the others are not to pile up.
+        let facts = self.tape.beside(tick.ticked_at);
         if tick.ticked_at < self.run_up {
             if let Some(since) = lane.taken_over(tick) {
                 lane.take_over(tick, since)?;
@@ -207,7 +209,6 @@ impl Replay {
             }
             self.paper.compared(&compared)?;
         }
-        let facts = self.tape.beside(tick.ticked_at);
         beside.closed.happened(&facts);
         beside.closed.happened(told);
         self.paper.told(beside.closed.take_told());
@@ -269,8 +270,6 @@ impl Replay {
         let rules = self.choice.rules(&lane.rules, self.time_scale)?;
         let (span, both) = ((self.from, self.to), (&lane.rules, &rules));
         self.paper.begin(&self.geo, span, both, self.time_scale)?;
-        // What was told before it is not about its orders.
-        self.tape.beside(self.from);
         if !self.choice.is_recorded() {
             let (old, new) = (lane.rules.rules()?, rules.rules()?);
             let memo = lane.rerun.memo();
