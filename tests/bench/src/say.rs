@@ -76,12 +76,13 @@ fn item(id: &str, quantity: i32, unit_price_minor: i64) -> OrderItem {
     }
 }
 
-/// A point of the geo: numbers spread over a square of some two kilometres around its centre.
+/// A point of the geo: however many there are, the numbers from 0 up lie evenly in a square of some two kilometres around its
+/// centre (the R2 sequence: multiples of 1/g and 1/g^2, where g^3 = g + 1).
 fn spot(geo: &GeoSpec, number: u32) -> Point {
-    let (north, east) = (number % 251, (number / 251) % 241);
-    let degrees = |step: u32, of: u32| (f64::from(step) / f64::from(of) - 0.5) * 0.02;
+    const G: f64 = 1.324_717_957_244_746;
+    let degrees = |step: f64| ((f64::from(number) * step).fract() - 0.5) * 0.02;
     Point {
-        lat: geo.centre.lat + degrees(north, 251),
-        lon: geo.centre.lon + degrees(east, 241),
+        lat: geo.centre.lat + degrees(1.0 / G),
+        lon: geo.centre.lon + degrees(1.0 / (G * G)),
     }
 }

@@ -44,8 +44,10 @@ pub struct Drain {
 
 pub fn run(dir: &StackDir, orders: u64) -> Result<Drain> {
     let rig = Rig::fresh(dir)?;
-    eprintln!("bench: {orders} drivers, {orders} orders");
-    rig.drivers(orders)?;
+    // Plenty: with the last few the default policy would rather wait for a busy driver who is near.
+    let drivers = orders + orders / 4;
+    eprintln!("bench: {drivers} drivers, {orders} orders");
+    rig.drivers(drivers)?;
     rig.client(&["orders", "--count", &orders.to_string()])?;
     let servers = |name: &str| -> Result<Usage> {
         let process = rig.state.processes.get(name);
