@@ -15,7 +15,7 @@ use crate::config::{GeoRules, parameters};
 
 /// The parameters of a tick describe no rules.
 #[derive(Debug, Error)]
-#[error("the recorded parameters {section}.* cannot be used: {problem}")]
+#[error("the parameters {section}.* cannot be used: {problem}")]
 pub struct RecordedError {
     section: &'static str,
     problem: String,
