@@ -9,6 +9,7 @@
 
 mod changes;
 mod drivers;
+mod follow;
 mod requests;
 mod ticks;
 
@@ -31,6 +32,8 @@ pub use changes::{
     Changes, Commitment, DriverRow, EndedRow, OrderRow, PhaseRow, RequestRow, active_phase,
 };
 pub use drivers::Pickup;
+pub use follow::is_of_tick;
+pub use requests::request;
 pub use ticks::{Pulse, Ticked};
 
 /// See the module.

@@ -178,7 +178,7 @@ fn invalid(field: &str, value: impl ToString, problem: impl Into<String>) -> Con
 }
 
 /// The values in force by name, as ticks record them: a replay can be configured from them alone.
-fn parameters(
+pub(crate) fn parameters(
     dispatch: &dispatch::Config,
     road: &RoadConfig,
     policy: &PolicySpec,

@@ -15,7 +15,9 @@ pub mod facts;
 mod metric;
 pub mod order;
 pub mod processor;
+pub mod recorded;
 pub mod replay;
+pub mod rerun;
 pub mod store;
 pub mod units;
 

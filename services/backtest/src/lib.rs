@@ -6,7 +6,10 @@
 //!
 //! `Arguments::run` is the whole command; `swiftctl backtest` is its face.
 
+mod agenda;
+pub mod city;
 mod command;
+pub mod comparison;
 pub mod export;
 pub mod feasibility;
 pub mod instance;
@@ -22,6 +25,7 @@ pub use command::{Arguments, BacktestError};
 pub use feasibility::Violation;
 pub use instance::Instance;
 pub use measures::{Delivery, Measures, deliveries};
+pub use report::shadow_page;
 pub use results::{InstanceResults, LEGEND, PolicyResults, Results};
 pub use run::{Run, RunError, run};
 pub use simulate::{Outcome, simulate};

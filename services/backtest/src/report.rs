@@ -1,6 +1,7 @@
 //! The report: one HTML file with its data, drawings and script inside, readable without network.
 //!
-//! Here the data are put together; `report/page.html`, `page.css` and `page.js` show them. The curves are histograms by the
+//! Here the data are put together; `report/page.html`, `page.css` and `page.js` show them, with the drawing in `draw.js` that
+//! the report of a shadow replay (`shadow.html`, `shadow.js`) uses as well. The curves are histograms by the
 //! minute, so a page of many instances stays small, and shares are of orders placed: an order never delivered keeps its
 //! curve below 100 %. One instance, the first, can be played on a map.
 
@@ -21,6 +22,9 @@ const LONGEST_MIN: usize = 240;
 const PAGE: &str = include_str!("report/page.html");
 const STYLE: &str = include_str!("report/page.css");
 const SCRIPT: &str = include_str!("report/page.js");
+const DRAWING: &str = include_str!("report/draw.js");
+const SHADOW_PAGE: &str = include_str!("report/shadow.html");
+const SHADOW_SCRIPT: &str = include_str!("report/shadow.js");
 
 /// What the page's script reads.
 #[derive(Serialize)]
@@ -78,11 +82,21 @@ pub fn page(instances: &[Instance], results: &Results, runs: &[Vec<Run>]) -> Str
         curves: runs.iter().map(curves).collect(),
         map: instances.first().map(|instance| Map::of(instance, runs)),
     };
-    let data = serde_json::to_string(&data).expect("a tree of names and numbers is JSON");
+    filled(PAGE, "/* page.js */", SCRIPT, &data)
+}
+
+/// The page of a shadow replay. `data`: what `report/shadow.js` reads.
+pub fn shadow_page(data: &impl Serialize) -> String {
+    filled(SHADOW_PAGE, "/* shadow.js */", SHADOW_SCRIPT, data)
+}
+
+fn filled(page: &str, place: &str, script: &str, data: &impl Serialize) -> String {
+    let data = serde_json::to_string(data).expect("a tree of names and numbers is JSON");
     // Inside a script element nothing but its end tag has a meaning, and no name may contain that.
     let data = data.replace('<', "\\u003c");
-    PAGE.replace("/* page.css */", STYLE)
-        .replace("/* page.js */", SCRIPT)
+    page.replace("/* page.css */", STYLE)
+        .replace("/* draw.js */", DRAWING)
+        .replace(place, script)
         .replace("/* data */", &data)
 }
 

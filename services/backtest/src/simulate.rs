@@ -16,6 +16,7 @@ use dispatch::{
 };
 use uuid::Uuid;
 
+use crate::agenda::Agenda;
 use crate::instance::Instance;
 use crate::solution::{Drop, Solution, Trip};
 
@@ -93,24 +94,6 @@ fn place_of(order: OrderId) -> usize {
     order.0.as_u128() as usize
 }
 
-/// What the scheduler is going to hear, by the instant at which it happens.
-#[derive(Default)]
-struct Agenda {
-    inputs: BTreeMap<(At, u64), Input>,
-    noted: u64,
-}
-
-impl Agenda {
-    fn note(&mut self, at: At, input: Input) {
-        self.noted += 1;
-        self.inputs.insert((at, self.noted), input);
-    }
-
-    fn next_at(&self) -> Option<At> {
-        self.inputs.first_key_value().map(|((at, _), _)| *at)
-    }
-}
-
 struct Day<'a> {
     instance: &'a Instance,
     scheduler: Scheduler,
@@ -118,7 +101,7 @@ struct Day<'a> {
     couriers: BTreeMap<DriverId, usize>,
     /// Where each courier is once he is free.
     whereabouts: Vec<Point>,
-    agenda: Agenda,
+    agenda: Agenda<Input>,
     solution: Solution,
 }
 
@@ -188,7 +171,7 @@ impl Day<'_> {
                     next_tick = now.plus(TICK);
                 }
                 _ => {
-                    if let Some(((at, _), input)) = self.agenda.inputs.pop_first() {
+                    if let Some((at, input)) = self.agenda.pop() {
                         self.scheduler.apply(input);
                         next_tick = next_tick.max(at);
                     }

@@ -17,6 +17,7 @@ mod config;
 mod decision;
 mod driver;
 mod fleet;
+mod follow;
 mod ids;
 mod input;
 mod point;

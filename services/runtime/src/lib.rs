@@ -21,6 +21,7 @@ pub mod message;
 pub mod probe;
 pub mod processor;
 pub mod record;
+pub mod rehearsal;
 pub mod service;
 pub mod trace;
 
@@ -53,5 +54,6 @@ pub use processor::{
     Reject, Verdict,
 };
 pub use record::Record;
+pub use rehearsal::Rehearsal;
 pub use service::Service;
 pub use trace::Trace;

@@ -47,6 +47,14 @@ impl Headers {
         Self(bytes)
     }
 
+    pub(crate) fn of(headers: &[(String, Option<Vec<u8>>)]) -> Self {
+        let mut buffer = BytesMut::new();
+        for (name, value) in headers {
+            Self::pack(&mut buffer, name, value.as_deref());
+        }
+        Self(buffer.freeze())
+    }
+
     /// All headers, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Option<&[u8]>)> {
         let mut rest: &[u8] = &self.0;

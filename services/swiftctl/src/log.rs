@@ -189,7 +189,7 @@ impl Log {
     }
 
     /// The first offset that is as young; the broker takes "beginning" and "end" as times too.
-    fn offsets(&self, topic: &str, partitions: i32, at: Offset) -> Result<BTreeMap<i32, i64>> {
+    pub fn offsets(&self, topic: &str, partitions: i32, at: Offset) -> Result<BTreeMap<i32, i64>> {
         let mut list = TopicPartitionList::new();
         for partition in 0..partitions {
             list.add_partition_offset(topic, partition, at)?;

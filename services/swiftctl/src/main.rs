@@ -24,6 +24,7 @@ mod orders;
 mod output;
 mod progress;
 mod registry;
+mod replay;
 mod schema_diff;
 mod schemas;
 mod topic_plan;
@@ -80,6 +81,9 @@ enum Group {
     /// Topics of the cluster against the catalogue.
     #[command(subcommand)]
     Topics(topics::Command),
+    /// What the topics hold, run again: through another policy.
+    #[command(subcommand)]
+    Replay(replay::Command),
     /// Dispatch policies on instances of the public Meal Delivery Routing benchmark, in virtual time.
     Backtest(::backtest::Arguments),
 }
@@ -108,6 +112,7 @@ async fn main() -> ExitCode {
         }
         Group::Lanes(lanes) => lanes::run(lanes, &cli.endpoints, cli.format).await,
         Group::Topics(command) => topics::run(command, &cli.endpoints, cli.format).await,
+        Group::Replay(command) => replay::run(command, &cli.endpoints, cli.format).await,
         Group::Backtest(arguments) => backtest::run(&arguments, cli.format),
     };
     match outcome {

@@ -93,7 +93,9 @@ async fn read_geo(
         let received = each.recv().await.context("the reader ended")??;
         for received in received {
             if source.is_dead_letters {
-                history.add_dead_letter(&source.topic, DeadLetter::of(&received));
+                if let Some(letter) = DeadLetter::of(&received) {
+                    history.add_dead_letter(&source.topic, letter);
+                }
             } else {
                 let content = schemas
                     .decode(received.value.as_deref(), source.key)

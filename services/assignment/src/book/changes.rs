@@ -13,7 +13,7 @@ pub struct Commitment<'a> {
 }
 
 /// All changes but commitments and ends; versions are those the rows have now.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Changes {
     pub phases: Vec<PhaseRow>,
     pub drivers: Vec<DriverRow>,

@@ -107,8 +107,8 @@ impl Book {
     }
 }
 
-/// The request as dispatch has it.
-fn request(event: &AssignmentRequested) -> Result<Request, Reject> {
+/// The request as dispatch has it; a value that dispatch could not work with is rejected by name.
+pub fn request(event: &AssignmentRequested) -> Result<Request, Reject> {
     let field = |name: &str, value: i32| {
         Reject::new(
             "invalid_field",

@@ -5,5 +5,8 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod broken_schema;
+mod city;
 mod late_order;
 mod platform;
+mod recorded;
+mod slack_tolerance;

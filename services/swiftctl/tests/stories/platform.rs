@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use contracts::orders::{Customer, OrderItem, OrderPlaced, Restaurant};
 use contracts::value::{Money, Point};
 use contracts::{CONTRACTS, Catalogue, Codec, Message, Record, Topic};
-use harness::{Broker, Database, Stack, unique, wait_for};
+use harness::{Broker, Database, Isolation, Stack, unique, wait_for};
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::{Offset, TopicPartitionList};
@@ -27,10 +27,17 @@ pub struct Platform {
     database: Database,
     /// Set apart from those of other tests by this.
     groups: String,
+    processes: Processes,
+}
+
+/// Services as processes; they end with it.
+pub struct Processes {
+    environment: Vec<(String, String)>,
+    groups: String,
     processes: Vec<Child>,
 }
 
-impl Drop for Platform {
+impl Drop for Processes {
     fn drop(&mut self) {
         for process in &mut self.processes {
             // Both fail only when it has ended already.
@@ -51,11 +58,16 @@ impl Platform {
             codec: Codec::with_ids([]),
             centre: catalogue.geo(geo).unwrap().centre.clone(),
             geo: geo.to_owned(),
+            processes: Processes {
+                environment: Vec::new(),
+                groups: String::new(),
+                processes: Vec::new(),
+            },
             groups: unique("story"),
-            processes: Vec::new(),
             database,
             stack,
         };
+        platform.processes = platform.processes();
         assert!(platform.run(&["schemas", "register"]).status.success());
         // Another test may be creating what all geos share at the same moment, or have created it as it likes it.
         let apply = ["topics", "apply", "--allow-lower-retention", "--geos", geo];
@@ -95,27 +107,45 @@ impl Platform {
     }
 
     pub fn start(&mut self, service: &str, settings: &[(&str, &str)]) {
+        self.processes.start(service, settings);
+    }
+
+    /// Processes that come and go by themselves, in the same groups and on the same database.
+    pub fn processes(&self) -> Processes {
         let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../");
-        let settings = settings
-            .iter()
-            .map(|(name, value)| (format!("SWIFT_EATS__{name}"), value));
-        let process = Command::new(program(service))
-            .env("SWIFT_EATS_CONFIG", format!("{root}deploy/swift-eats.toml"))
-            .env("SWIFT_EATS__KAFKA__BROKERS", &self.stack.kafka)
-            .env("SWIFT_EATS__REGISTRY__URL", &self.stack.registry)
-            .env("SWIFT_EATS__POSTGRES__URL", self.database.url())
-            .env("SWIFT_EATS__CATALOGUE__GEOS", format!("[\"{}\"]", self.geo))
-            .env("SWIFT_EATS__RUNTIME__GROUP", self.group(service))
-            .env("SWIFT_EATS__TELEMETRY__LOG", "error")
-            .envs(settings)
-            .stdout(Stdio::null())
-            .spawn();
-        self.processes.push(process.unwrap());
+        let environment = [
+            ("SWIFT_EATS_CONFIG", format!("{root}deploy/swift-eats.toml")),
+            ("SWIFT_EATS__KAFKA__BROKERS", self.stack.kafka.clone()),
+            ("SWIFT_EATS__REGISTRY__URL", self.stack.registry.clone()),
+            ("SWIFT_EATS__POSTGRES__URL", self.database.url()),
+            ("SWIFT_EATS__CATALOGUE__GEOS", format!("[\"{}\"]", self.geo)),
+            ("SWIFT_EATS__TELEMETRY__LOG", "error".to_owned()),
+        ];
+        let environment = environment.map(|(name, value)| (name.to_owned(), value));
+        Processes {
+            environment: environment.to_vec(),
+            groups: self.groups.clone(),
+            processes: Vec::new(),
+        }
+    }
+
+    /// What no operator should do.
+    pub async fn sql(&self, statement: &'static str) {
+        let pool = self.database.pool().await.unwrap();
+        sqlx::query(statement).execute(&pool).await.unwrap();
+    }
+
+    /// How many records a topic holds.
+    pub async fn held(&self, topic: &str) -> usize {
+        let topics = [topic];
+        let read = self.broker.read_all(&topics, Isolation::Committed);
+        read.await.unwrap().len()
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_swiftctl"));
         command
+            .envs(self.processes.environment.clone())
             .env("SWIFT_EATS_KAFKA", &self.stack.kafka)
             .env("SWIFT_EATS_REGISTRY", &self.stack.registry)
             .env("SWIFT_EATS_POSTGRES", self.database.url())
@@ -238,6 +268,30 @@ impl Platform {
             ready_at: now() + TimeDelta::minutes(10),
             prep_total_s: 600,
         }
+    }
+}
+
+impl Processes {
+    /// Returns the number by which it can be killed.
+    pub fn start(&mut self, service: &str, settings: &[(&str, &str)]) -> usize {
+        let settings = settings
+            .iter()
+            .map(|(name, value)| (format!("SWIFT_EATS__{name}"), value));
+        let group = format!("{service}-{}", self.groups);
+        let process = Command::new(program(service))
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .env("SWIFT_EATS__RUNTIME__GROUP", group)
+            .envs(settings)
+            .stdout(Stdio::null())
+            .spawn();
+        self.processes.push(process.unwrap());
+        self.processes.len() - 1
+    }
+
+    /// On the spot, as a power cut would.
+    pub fn kill(&mut self, number: usize) {
+        self.processes[number].kill().unwrap();
+        self.processes[number].wait().unwrap();
     }
 }
 

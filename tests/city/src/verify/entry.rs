@@ -92,7 +92,11 @@ impl Record {
 }
 
 impl DeadLetter {
-    pub fn of(received: &Received) -> Self {
+    /// `None` of a note beside the letters that says what was done about one.
+    pub fn of(received: &Received) -> Option<Self> {
+        if received.header("dlq.settled").is_some() {
+            return None;
+        }
         let number = |name: &str| {
             received
                 .header(name)
@@ -100,9 +104,45 @@ impl DeadLetter {
         };
         let partition =
             number("dlq.original.partition").and_then(|partition| i32::try_from(partition).ok());
-        Self {
+        Some(Self {
             partition,
             offset: number("dlq.original.offset"),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn received(header: (&str, &str)) -> Received {
+        let headers = [
+            ("dlq.original.partition", "3"),
+            ("dlq.original.offset", "7"),
+            header,
+        ];
+        let headers = headers.map(|(name, text)| (name.to_owned(), Some(text.as_bytes().to_vec())));
+        Received {
+            topic: "orders.requests.dlq.berlin-mitte".to_owned(),
+            partition: 0,
+            offset: 9,
+            timestamp_ms: 0,
+            key: None,
+            value: None,
+            headers: headers.to_vec(),
         }
+    }
+
+    #[test]
+    fn a_note_about_a_letter_is_no_letter() {
+        let letter = DeadLetter {
+            partition: Some(3),
+            offset: Some(7),
+        };
+        assert_eq!(
+            DeadLetter::of(&received(("dlq.reason", "malformed"))),
+            Some(letter)
+        );
+        assert_eq!(DeadLetter::of(&received(("dlq.settled", "redriven"))), None);
     }
 }
