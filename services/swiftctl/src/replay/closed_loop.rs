@@ -435,7 +435,8 @@ impl ClosedLoop {
         let mut work: Vec<Work> = tally.work.values().copied().chain(idle).collect();
         work.sort_by_key(|work| work.orders);
         let drivers = work.len().max(1) as f64;
-        let orders: f64 = work.iter().map(|work| f64::from(work.orders)).sum();
+        let sum = |of: fn(&Work) -> f64| work.iter().map(of).fold(0.0, |sum, it| sum + it);
+        let orders = sum(|work| f64::from(work.orders));
         let ranked = work.iter().zip(1..);
         let ranked: f64 = ranked
             .map(|(work, rank)| f64::from(rank) * f64::from(work.orders))
@@ -445,7 +446,7 @@ impl ClosedLoop {
             orders_mean: orders / drivers,
             orders_least: work.first().map_or(0, |work| work.orders),
             orders_most: work.last().map_or(0, |work| work.orders),
-            busy_min_mean: work.iter().map(|work| work.busy_s).sum::<f64>() / 60.0 / drivers,
+            busy_min_mean: sum(|work| work.busy_s) / 60.0 / drivers,
             // Mean absolute difference over twice the mean, by ranks.
             gini: match orders > 0.0 {
                 true => 2.0 * ranked / (drivers * orders) - (drivers + 1.0) / drivers,
