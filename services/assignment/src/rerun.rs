@@ -225,6 +225,8 @@ impl Rerun {
     /// What a cycle would store: only what has ended is kept, for the questions that a live lane asks its tables.
     fn settle(&mut self, at: At, commitments: Vec<(i32, Assignment)>) {
         let ended = self.book.take_ended();
+        // What the metrics are told of pickups; nobody is told of these.
+        self.book.take_pickups();
         let mut delivered = HashMap::new();
         for fact in self.book.take_facts() {
             if let DriverAssignmentEvent::DeliveryConfirmed(fact) = fact.record {

@@ -164,6 +164,9 @@ impl Lane {
                 compare("pending", pending, tick.pending.to_string());
                 let bits = |cost: f64| format!("{cost} ({:016x})", cost.to_bits());
                 compare("cost", bits(it.cost), bits(tick.cost));
+                let tolerance = |it: Option<f64>| it.map_or_else(|| "none".to_owned(), bits);
+                let now = Some(it.tolerance_s).filter(|it| it.is_finite());
+                compare("tolerance", tolerance(now), tolerance(tick.tolerance_s));
                 let policy = format!("{} {}", tick.policy_name, tick.policy_version);
                 let now = format!("{} {}", it.policy.name, it.policy.version);
                 compare("policy", now, policy);
