@@ -110,16 +110,20 @@ fn main() -> ExitCode {
     compare(&mut rides)
 }
 
-/// The least that a batch took, size beside size, and whether it grows as it may.
+/// What the median batch took, size beside size, and whether it grows as it may.
 fn compare(rides: &mut [Ride]) -> ExitCode {
-    let mut least = vec![Duration::MAX; rides.len()];
+    let mut batches = vec![Vec::new(); rides.len()];
     for _ in 0..ROUNDS {
-        for (ride, least) in rides.iter_mut().zip(&mut least) {
-            *least = ride.time(BATCH).min(*least);
+        for (ride, batches) in rides.iter_mut().zip(&mut batches) {
+            batches.push(ride.time(BATCH));
         }
     }
+    batches
+        .iter_mut()
+        .for_each(|batches| batches.sort_unstable());
+    let median: Vec<Duration> = batches.iter().map(|batches| batches[ROUNDS / 2]).collect();
     let mut code = ExitCode::SUCCESS;
-    let sizes = PENDING.windows(2).zip(least.windows(2));
+    let sizes = PENDING.windows(2).zip(median.windows(2));
     for (pending, took) in sizes {
         let ratio = took[1].as_secs_f64() / took[0].as_secs_f64();
         let each = |took: Duration| took.as_secs_f64() * 1e6 / BATCH as f64;

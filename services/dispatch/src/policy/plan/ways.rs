@@ -1,10 +1,10 @@
 //! How long the ways are that a plan's routes are made of.
 //!
 //! A search evaluates the same few ways many thousand times. To each restaurant the ways of the vehicles that start near it
-//! are known from the beginning; those from a customer's door on are computed once, if they are asked for; a vehicle from
-//! afar is rarely asked for and computed each time. All at the pace of the plan's instant.
+//! are known from the beginning; those from a customer's door on are remembered in a table where later ones may displace
+//! them; a vehicle from afar is rarely asked for and computed each time. All at the pace of the plan's instant.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::Cell;
 
 use rstar::RTree;
 
@@ -27,11 +27,16 @@ pub(super) struct Way {
     pub metres: f64,
 }
 
-/// No way is shorter than nothing.
-const UNKNOWN: Way = Way {
-    seconds: 0.0,
-    metres: -1.0,
-};
+/// An empty slot; no number is as high.
+const EMPTY: (u64, Way) = (
+    u64::MAX,
+    Way {
+        seconds: 0.0,
+        metres: 0.0,
+    },
+);
+/// So many slots at most; a power of two.
+const SLOTS: usize = 1 << 15;
 
 pub(in crate::policy) struct Ways<'a> {
     travel: &'a dyn TravelTime,
@@ -44,8 +49,8 @@ pub(in crate::policy) struct Ways<'a> {
     pickups: Vec<Place>,
     /// By restaurant, the ways of the vehicles that start nearest to it, by number.
     near: Vec<Vec<(usize, Way)>>,
-    /// By errand, once it was asked for, and restaurant; `UNKNOWN` until then.
-    onward: Vec<OnceCell<Box<[Cell<Way>]>>>,
+    /// Ways from doors on with the number of door and restaurant, each in the only slot where it is looked for.
+    onward: Vec<Cell<(u64, Way)>>,
 }
 
 impl<'a> Ways<'a> {
@@ -70,7 +75,7 @@ impl<'a> Ways<'a> {
             now,
             starts: vehicles.iter().map(|vehicle| vehicle.place).collect(),
             doors: errands.iter().map(|errand| errand.dropoff).collect(),
-            onward: vec![OnceCell::new(); errands.len()],
+            onward: vec![Cell::new(EMPTY); slots(errands.len() * pickups.len())],
             near: Vec::new(),
             pickups,
         };
@@ -105,14 +110,15 @@ impl<'a> Ways<'a> {
                 place.map_or_else(|_| self.way(self.starts[vehicle], pickup), |it| near[it].1)
             }
             Origin::Door(errand) => {
-                let row = self.onward[errand].get_or_init(|| {
-                    vec![Cell::new(UNKNOWN); self.pickups.len()].into_boxed_slice()
-                });
-                let cell = &row[restaurant as usize];
-                if cell.get().metres < 0.0 {
-                    cell.set(self.way(self.doors[errand], pickup));
+                let number = errand as u64 * self.pickups.len() as u64 + u64::from(restaurant);
+                let slot = &self.onward[number as usize & (self.onward.len() - 1)];
+                let (known, way) = slot.get();
+                if known == number {
+                    return way;
                 }
-                cell.get()
+                let way = self.way(self.doors[errand], pickup);
+                slot.set((number, way));
+                way
             }
         }
     }
@@ -150,4 +156,9 @@ impl<'a> Ways<'a> {
         let Seconds(seconds) = self.travel.eta(from, to, self.now);
         seconds
     }
+}
+
+/// As many as there are ways, within bounds; a power of two.
+fn slots(ways: usize) -> usize {
+    ways.next_power_of_two().min(SLOTS)
 }
