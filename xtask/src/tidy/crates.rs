@@ -39,7 +39,14 @@ const PURE_MAY_USE: &[&str] = &[
 ];
 
 /// And beyond that, its tests.
-const PURE_TESTS_MAY_USE: &[&str] = &["proptest", "rand", "rand_chacha", "serde_json", "toml"];
+const PURE_TESTS_MAY_USE: &[&str] = &[
+    "criterion",
+    "proptest",
+    "rand",
+    "rand_chacha",
+    "serde_json",
+    "toml",
+];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
