@@ -7,6 +7,7 @@ use contracts::GeoSpec;
 use dispatch::{Policy, PolicySpec, Road, RoadConfig, Scheduler, Snapshot, TravelTime};
 use runtime::ConfigError;
 use serde::Deserialize;
+use serde_json::Value;
 
 /// `[assignment]`
 #[derive(Clone, Debug, Deserialize)]
@@ -190,18 +191,22 @@ pub(crate) fn parameters(
     ];
     let mut parameters = BTreeMap::new();
     for (prefix, value) in values {
-        let fields = value
-            .ok()
-            .and_then(|value| value.as_object().cloned())
-            .unwrap_or_default();
-        for (name, value) in fields {
-            let text = value
-                .as_str()
-                .map_or_else(|| value.to_string(), str::to_owned);
-            parameters.insert(format!("{prefix}.{name}"), text);
-        }
+        name_all(prefix, value.unwrap_or_default(), &mut parameters);
     }
     parameters
+}
+
+/// Puts every value of an object under its path, `policy.plan.horizon_s`.
+fn name_all(path: &str, value: Value, parameters: &mut BTreeMap<String, String>) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                name_all(&format!("{path}.{name}"), value, parameters);
+            }
+        }
+        Value::String(text) => _ = parameters.insert(path.to_owned(), text),
+        value => _ = parameters.insert(path.to_owned(), value.to_string()),
+    }
 }
 
 /// How a geo dispatches: what its scheduler is made from.

@@ -60,11 +60,29 @@ fn section<T: DeserializeOwned>(
     parameters: &BTreeMap<String, String>,
     section: &'static str,
 ) -> Result<T, RecordedError> {
-    let fields = parameters.iter().filter_map(|(name, text)| {
-        let field = name.strip_prefix(section)?.strip_prefix('.')?;
-        Some((field.to_owned(), value(text)))
-    });
-    let fields = Value::Object(fields.collect::<Map<_, _>>());
+    let mut fields = Value::Object(Map::new());
+    for (name, text) in parameters {
+        let path = name
+            .strip_prefix(section)
+            .and_then(|it| it.strip_prefix('.'));
+        let Some(path) = path else {
+            continue;
+        };
+        // A name that is below a value which is no object cannot be placed: the rules will lack it, and say so.
+        let place = path
+            .split('.')
+            .try_fold(&mut fields, |object, name| match object {
+                Value::Null => {
+                    *object = Value::Object(Map::new());
+                    Some(&mut object[name])
+                }
+                Value::Object(_) => Some(&mut object[name]),
+                _ => None,
+            });
+        if let Some(place) = place {
+            *place = value(text);
+        }
+    }
     serde_json::from_value(fields).map_err(|error| RecordedError {
         section,
         problem: error.to_string(),
@@ -106,6 +124,7 @@ mod tests {
             r#"{"time_scale": 3, "dispatch": {"offer_timeout_s": null}}"#,
             r#"{"policy": {"name": "slack-greedy"}, "dispatch": {"tolerance_s": 0.1}}"#,
             r#"{"time_scale": 7, "travel": {"speed_kmh": 18.7}}"#,
+            r#"{"policy": {"name": "bundle", "spread_s": 0.7}}"#,
         ] {
             let config: Config = serde_json::from_str(text).unwrap();
             for geo in Catalogue::embedded().geos() {
