@@ -57,7 +57,3 @@ pub use record::Record;
 pub use rehearsal::Rehearsal;
 pub use service::Service;
 pub use trace::Trace;
-
-/// Batches come and go: this one gives their memory back.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

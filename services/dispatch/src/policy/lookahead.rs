@@ -151,10 +151,9 @@ impl Lookahead {
         })
     }
 
-    /// Known orders first, with their ids, then those that are expected.
+    /// Known orders first, with their ids, then those that are expected. The drivers are in the order of their ids.
     fn errands(&self, board: &Board<'_>, drivers: &[DriverId]) -> (Vec<OrderId>, Vec<Errand>) {
         let now = board.now;
-        let number: BTreeMap<&DriverId, u32> = drivers.iter().zip(0..).collect();
         // By place too: a trip begins at one door.
         let mut restaurants: BTreeMap<(RestaurantId, [u64; 3]), u32> = BTreeMap::new();
         let mut errand_of = |request: &Request| {
@@ -182,7 +181,8 @@ impl Lookahead {
         let (mut orders, mut errands) = (Vec::new(), Vec::new());
         for request in self.known(board) {
             let cooled = request.cooled.iter().filter(|(_, until)| **until > now);
-            let barred = cooled.filter_map(|(driver, _)| number.get(driver).copied());
+            let barred = cooled.filter_map(|(driver, _)| drivers.binary_search(driver).ok());
+            let barred = barred.map(|number| number as u32);
             orders.push(request.order_id);
             errands.push(Errand {
                 barred: barred.collect(),
