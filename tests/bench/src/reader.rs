@@ -137,13 +137,12 @@ pub fn consumer(brokers: &str) -> Result<BaseConsumer> {
 
 pub fn assign(consumer: &BaseConsumer, topic: &Topic, partitions: u32, from: Offset) -> Result<()> {
     ensure!(partitions > 0, "{topic} has no partitions");
-    let mut list = consumer.assignment()?;
+    let mut list = TopicPartitionList::new();
     let name = topic.to_string();
     for partition in 0..i32::try_from(partitions)? {
         list.add_partition_offset(&name, partition, from)?;
     }
-    let all: TopicPartitionList = list;
-    Ok(consumer.assign(&all)?)
+    Ok(consumer.incremental_assign(&list)?)
 }
 
 pub fn header<'a>(message: &'a BorrowedMessage<'_>, name: &str) -> Option<&'a str> {
