@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use dispatch::{At, DriverId, LastDrop, OrderId, Point, TripId};
+use dispatch::{At, DriverId, DriverRecord, LastDrop, OrderId, Point, TripId};
 use uuid::Uuid;
 
 /// Version of a row in the tables, for compare-and-set; 0: there is none yet.
@@ -133,6 +133,22 @@ impl Driver {
         let newest = self.last_drop.is_none_or(|known| known.at <= drop.at);
         if newest && self.active_trip.is_some() {
             self.last_drop = Some(drop);
+        }
+    }
+
+    /// What the scheduler is told of him when a lane is taken over.
+    pub fn record(&self, id: &DriverId) -> DriverRecord {
+        DriverRecord {
+            driver_id: id.clone(),
+            online: self.on_duty,
+            duty_at: self.duty_at,
+            shift_end: self.shift_end,
+            free_since: self.free_since,
+            position: self.seen.map(|(point, _)| point),
+            seen_at: self.seen.map(|(_, at)| at),
+            last_drop: self.last_drop,
+            // Nobody announces shifts to this service yet.
+            next_shift: None,
         }
     }
 }

@@ -9,9 +9,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use chrono::{DateTime, Utc};
 use contracts::Geo;
 use contracts::streams::DriverAssignmentEvent;
-use dispatch::{
-    Assignment, At, DriverId, DriverRecord, Input, OrderId, Scheduler, Seconds, Snapshot,
-};
+use dispatch::{Assignment, At, DriverId, Input, OrderId, Scheduler, Seconds, Snapshot};
 use runtime::Trace;
 use sqlx::PgConnection;
 
@@ -146,7 +144,7 @@ impl Rerun {
     pub fn take_over(&mut self, since: At, rules: GeoRules) {
         let mut snapshot = self.book.scheduler().snapshot();
         let rows = self.book.drivers().iter();
-        snapshot.drivers = rows.map(|(id, driver)| record(id, driver)).collect();
+        snapshot.drivers = rows.map(|(id, driver)| driver.record(id)).collect();
         // In the order of the ids: hash order must not matter, and does not have to be trusted not to.
         snapshot
             .drivers
@@ -271,20 +269,5 @@ impl Rerun {
             self.endings.pop_front();
             self.ended.remove(&order_id);
         }
-    }
-}
-
-/// A driver as his row has him.
-fn record(id: &DriverId, driver: &Driver) -> DriverRecord {
-    DriverRecord {
-        driver_id: id.clone(),
-        online: driver.on_duty,
-        duty_at: driver.duty_at,
-        shift_end: driver.shift_end,
-        free_since: driver.free_since,
-        position: driver.seen.map(|(point, _)| point),
-        seen_at: driver.seen.map(|(_, at)| at),
-        last_drop: driver.last_drop,
-        next_shift: None,
     }
 }

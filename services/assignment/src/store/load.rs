@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
 use dispatch::{
-    Assignment, At, DriverId, DriverRecord, LastDrop, OrderId, Point, Request, RestaurantId,
-    Snapshot, TripId,
+    Assignment, At, DriverId, LastDrop, OrderId, Point, Request, RestaurantId, Snapshot, TripId,
 };
 use sqlx::PgConnection;
 use sqlx::postgres::PgRow;
@@ -45,18 +44,7 @@ pub async fn load(
         let Some(lane) = lanes.get_mut(column::<&str>(&row, DRIVERS, "geo")?) else {
             continue;
         };
-        lane.snapshot.drivers.push(DriverRecord {
-            driver_id: driver_id.clone(),
-            online: driver.on_duty,
-            duty_at: driver.duty_at,
-            shift_end: driver.shift_end,
-            free_since: driver.free_since,
-            position: driver.seen.map(|(point, _)| point),
-            seen_at: driver.seen.map(|(_, at)| at),
-            last_drop: driver.last_drop,
-            // Nobody announces shifts to this service yet.
-            next_shift: None,
-        });
+        lane.snapshot.drivers.push(driver.record(&driver_id));
         lane.drivers.insert(driver_id, driver);
     }
     let statement = "SELECT p.geo, p.order_id, p.version, p.order_version, p.ready_at, p.ready_said_at, p.request_id, \
