@@ -93,7 +93,7 @@ pub(crate) fn reader(
             (runtime.fetch_mb * 1024).to_string(),
         )
         // Of one partition at a time: all that are behind answer at once, and their answers count beside the queue.
-        .set("fetch.message.max.bytes", "262144")
+        .set("fetch.message.max.bytes", "65536")
         .set("statistics.interval.ms", "5000");
     config
 }

@@ -192,12 +192,13 @@ pub struct RuntimeSettings {
     /// How long a Kafka transaction may take, in milliseconds. Default 10000. A crashed one blocks read_committed readers
     /// for that long unless its slot restarts sooner.
     pub transaction_timeout_ms: u32,
-    /// Most events in one cycle. Default 4000. Smaller: more transactions per message; larger: more memory, longer cycles.
+    /// Most events in one cycle, shared fairly among the lanes. Default 1000. Smaller: more transactions per message; larger:
+    /// more memory, longer cycles.
     pub max_batch: usize,
     /// How long a cycle waits for company after its first event, in milliseconds. Default 1. Larger: fewer, cheaper cycles
     /// at low load, and that much more latency per hop.
     pub gather_ms: u64,
-    /// Bytes of fetched messages held in memory, in MiB, and as many again in the client. Default 4.
+    /// Bytes of fetched messages held in memory, in MiB, and as many again in the client. Default 1.
     pub fetch_mb: usize,
     /// Outside calls in flight at once. Default 64.
     pub call_concurrency: usize,
@@ -237,9 +238,9 @@ impl Default for RuntimeSettings {
             static_membership: true,
             session_timeout_ms: 10_000,
             transaction_timeout_ms: 10_000,
-            max_batch: 4_000,
+            max_batch: 1_000,
             gather_ms: 1,
-            fetch_mb: 4,
+            fetch_mb: 1,
             call_concurrency: 64,
             reject_limit_per_minute: 600,
             stall_timeout_s: 300,
@@ -350,7 +351,7 @@ mod tests {
         let settings = load("").unwrap();
         assert_eq!(
             (settings.runtime.max_batch, settings.telemetry.log.as_str()),
-            (4_000, "info")
+            (1_000, "info")
         );
     }
 

@@ -88,7 +88,8 @@ impl<P: Processor> Engine<P> {
         true
     }
 
-    /// Takes lanes with something to do out of their slots, starting after the lane that came last, up to the limit.
+    /// Takes lanes with something to do out of their slots, each up to its fair share of the limit, starting after the lane
+    /// that came last.
     fn pick(&mut self, now: DateTime<Utc>) -> Vec<Part<P>> {
         let idle = Duration::from_millis(self.parts.settings.idle_ms);
         let refresh = Duration::from_secs(self.parts.settings.offset_refresh_s);
@@ -105,6 +106,8 @@ impl<P: Processor> Engine<P> {
             let after = ids.partition_point(|id| id <= last);
             ids.rotate_left(after);
         }
+        let waiting: Vec<usize> = ids.iter().map(|id| self.events(id, now)).collect();
+        let share = fair_share(waiting, self.limit);
         let mut parts = Vec::with_capacity(ids.len());
         let mut room = self.limit;
         for id in ids {
@@ -122,13 +125,21 @@ impl<P: Processor> Engine<P> {
                 running,
                 slot.condemned.clone(),
                 now,
-                room,
+                room.min(share),
             );
             room -= part.events.min(room);
             self.picked_last = Some(id);
             parts.push(part);
         }
         parts
+    }
+
+    /// How many events of a lane wait.
+    fn events(&self, id: &LaneId, now: DateTime<Utc>) -> usize {
+        match self.slots.get(id).map(|slot| &slot.phase) {
+            Some(Phase::Running(running)) => running.events(now),
+            _ => 0,
+        }
     }
 
     async fn run_cycle(
@@ -428,9 +439,42 @@ impl<P: Processor> Engine<P> {
     }
 }
 
+/// Most events that a lane may bring so that all together bring `limit`: max-min fairness, so that nobody's backlog keeps
+/// another lane out of a cycle. At least one.
+fn fair_share(mut waiting: Vec<usize>, limit: usize) -> usize {
+    waiting.sort_unstable();
+    let (mut room, mut lanes) = (limit, waiting.len());
+    for events in waiting {
+        if events * lanes >= room {
+            return (room / lanes).max(1);
+        }
+        room -= events;
+        lanes -= 1;
+    }
+    limit
+}
+
 /// Pause before the next try: 50 ms, doubling to 5 s, half of it random so that instances do not move in step.
 pub(crate) fn backoff(failures: u32) -> Duration {
     let full = Duration::from_millis(50) * 2u32.saturating_pow(failures.saturating_sub(1).min(7));
     let full = full.min(Duration::from_secs(5));
     full / 2 + full.mul_f64(rand::random::<f64>() / 2.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backlog_leaves_the_others_their_share_of_a_cycle() {
+        assert_eq!(fair_share(vec![10_000, 10_000, 5], 1_000), 497);
+        assert_eq!(fair_share(vec![5, 10_000], 1_000), 995);
+        assert_eq!(
+            fair_share(vec![5, 7], 1_000),
+            1_000,
+            "there is room for all"
+        );
+        assert_eq!(fair_share(vec![3, 3, 3], 1), 1, "one at a time still moves");
+        assert_eq!(fair_share(Vec::new(), 10), 10);
+    }
 }

@@ -95,6 +95,12 @@ impl<P: Processor> Running<P> {
             || self.timers.next().is_some_and(|at| at <= now)
     }
 
+    /// How many events wait.
+    pub(crate) fn events(&self, now: DateTime<Utc>) -> usize {
+        let timers = self.timers.count_due(now);
+        timers + self.answers.len() + self.queue.len() + self.unreadable.len()
+    }
+
     /// When this resting lane should tidy up: published rows go, and Kafka hears of positions that moved without output.
     pub(crate) fn tidy_at(&self, lane: &Lane, idle: Duration, refresh: Duration) -> Instant {
         let untidy = self.undeleted || self.moved(lane).next().is_some();

@@ -40,6 +40,12 @@ impl<T: Clone + Ord + Hash> Timers<T> {
         self.by_time.first().map(|(at, _)| *at)
     }
 
+    /// How many timers are due at `now`.
+    pub(crate) fn count_due(&self, now: DateTime<Utc>) -> usize {
+        let due = self.by_time.iter().take_while(|(at, _)| *at <= now);
+        due.count()
+    }
+
     /// Up to `limit` timers due at `now`, by instant. They stay set until [`Timers::fired`].
     pub(crate) fn due(&self, now: DateTime<Utc>, limit: usize) -> Vec<(DateTime<Utc>, T)> {
         self.by_time
