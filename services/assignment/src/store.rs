@@ -2,7 +2,7 @@
 //!
 //! Every change is a compare-and-set on the row's version. The lane's owner is alone in writing its rows, so a miss means
 //! that memory and tables differ: nothing of that cycle may become known. Rows come sorted, so that cycles of different
-//! instances, which meet only in the unique indexes of `assignments`, wait for each other in one order.
+//! instances, which meet only in `active_trips` and the unique indexes of `assignments`, wait for each other in one order.
 
 mod load;
 mod orders;
@@ -75,28 +75,38 @@ pub async fn end(tx: &mut PgConnection, rows: &[OfGeo<'_, EndedRow>]) -> Result<
         FROM UNNEST($1::text[], $2::uuid[], $3::int[], $4::int[], $5::int[], $6::text[], $7::timestamptz[]) \
             AS u(geo, order_id, order_version, attempt, version, phase, phase_at) \
         WHERE a.geo = u.geo AND a.order_id = u.order_id AND a.order_version = u.order_version \
-            AND a.attempt = u.attempt AND a.version = u.version AND a.active";
+            AND a.attempt = u.attempt AND a.version = u.version AND a.active RETURNING a.driver_id";
     let expected = geos.len();
     if expected == 0 {
         return Ok(());
     }
-    let query = sqlx::query(statement)
+    let query = sqlx::query_scalar(statement)
         .bind(geos)
         .bind(orders)
         .bind(order_versions)
         .bind(attempts);
-    let done = query
+    let drivers: Vec<String> = query
         .bind(versions)
         .bind(phases)
         .bind(instants)
-        .execute(tx)
+        .fetch_all(&mut *tx)
         .await?;
-    exactly("assignments", expected, done.rows_affected())
+    exactly("assignments", expected, drivers.len() as u64)?;
+    release(tx, &drivers).await
+}
+
+/// Lets go of drivers whose trips have no order left.
+async fn release(tx: &mut PgConnection, drivers: &[impl AsRef<str>]) -> Result<(), StoreError> {
+    let drivers: Vec<&str> = drivers.iter().map(AsRef::as_ref).collect();
+    let statement = "DELETE FROM active_trips t WHERE t.driver_id = ANY($1) AND NOT EXISTS ( \
+        SELECT FROM assignments a WHERE a.driver_id = t.driver_id AND a.trip_id = t.trip_id AND a.active)";
+    sqlx::query(statement).bind(drivers).execute(tx).await?;
+    Ok(())
 }
 
 /// Stores commitments, and returns the orders whose drivers are on a trip of another geo: those are not stored.
 ///
-/// The constraints of the table decide; a driver or order that is taken in its own geo is a miss.
+/// `active_trips` and the unique indexes decide; a driver or order that is taken in its own geo is a miss.
 pub async fn commit<'a>(
     tx: &mut PgConnection,
     commitments: &[OfGeo<'a, Commitment<'_>>],
@@ -143,7 +153,7 @@ pub async fn commit<'a>(
             .bind(trips)
             .bind(positions)
             .bind(orders);
-        let contradictions = query.fetch_one(tx).await?;
+        let contradictions = query.fetch_one(&mut *tx).await?;
         if contradictions > 0 {
             metric::checked("exclusive_in_tables", 0, 1);
             let expected = rows.len();
@@ -153,11 +163,16 @@ pub async fn commit<'a>(
                 rows: expected - refused.len(),
             });
         }
+        let drivers: Vec<_> = rows
+            .iter()
+            .map(|(_, row)| row.assignment.driver_id.as_str())
+            .collect();
+        release(tx, &drivers).await?;
     }
     Ok(refused)
 }
 
-/// Inserts what no unique index forbids; returns the orders that went in.
+/// Inserts the orders of those drivers who can be had for their trips; returns the orders that went in.
 async fn insert(
     tx: &mut PgConnection,
     rows: &[OfGeo<'_, Commitment<'_>>],
@@ -185,13 +200,21 @@ async fn insert(
         trips.push(assignment.trip_id.0);
         positions.push(i16::from(assignment.position));
     }
-    let statement = "INSERT INTO assignments (geo, order_id, order_version, attempt, driver_id, version, active, phase, \
+    let statement = "WITH input AS ( \
+            SELECT * FROM UNNEST($1::text[], $2::uuid[], $3::int[], $4::int[], $5::text[], $6::timestamptz[], \
+                $7::timestamptz[], $8::uuid[], $9::smallint[]) \
+                AS u(geo, order_id, order_version, attempt, driver_id, decided_at, arrives_at, trip_id, trip_position) \
+        ), held AS ( \
+            INSERT INTO active_trips AS t (driver_id, trip_id) \
+            SELECT DISTINCT ON (driver_id) driver_id, trip_id FROM input ORDER BY driver_id \
+            ON CONFLICT (driver_id) DO UPDATE SET trip_id = t.trip_id WHERE t.trip_id = EXCLUDED.trip_id \
+            RETURNING driver_id, trip_id \
+        ) \
+        INSERT INTO assignments (geo, order_id, order_version, attempt, driver_id, version, active, phase, \
             phase_at, decided_at, arrives_at, trip_id, trip_position) \
         SELECT u.geo, u.order_id, u.order_version, u.attempt, u.driver_id, 1, true, 'offered', \
             u.decided_at, u.decided_at, u.arrives_at, u.trip_id, u.trip_position \
-        FROM UNNEST($1::text[], $2::uuid[], $3::int[], $4::int[], $5::text[], $6::timestamptz[], $7::timestamptz[], \
-            $8::uuid[], $9::smallint[]) \
-            AS u(geo, order_id, order_version, attempt, driver_id, decided_at, arrives_at, trip_id, trip_position) \
+        FROM input u JOIN held USING (driver_id, trip_id) \
         ON CONFLICT DO NOTHING RETURNING order_id";
     let query = sqlx::query_scalar(statement)
         .bind(geos)

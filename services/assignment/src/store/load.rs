@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use dispatch::{
     Assignment, At, DriverId, LastDrop, OrderId, Point, Request, RestaurantId, Snapshot, TripId,
 };
+use futures::TryStreamExt;
 use sqlx::PgConnection;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
@@ -35,11 +36,9 @@ pub async fn load(
         .collect();
     let statement = "SELECT geo, driver_id, version, on_duty, duty_at, shift_ends_at, free_since, active_trip, lat, lon, \
         seen_at, last_drop_at, last_drop_lat, last_drop_lon FROM drivers WHERE geo = ANY($1)";
-    for row in sqlx::query(statement)
-        .bind(geos)
-        .fetch_all(&mut *tx)
-        .await?
-    {
+    // Row by row: all rows of a large geo at once are several times what is kept of them.
+    let mut rows = sqlx::query(statement).bind(geos).fetch(&mut *tx);
+    while let Some(row) = rows.try_next().await? {
         let (driver_id, driver) = driver(&row)?;
         let Some(lane) = lanes.get_mut(column::<&str>(&row, DRIVERS, "geo")?) else {
             continue;
@@ -47,6 +46,7 @@ pub async fn load(
         lane.snapshot.drivers.push(driver.record(&driver_id));
         lane.drivers.insert(driver_id, driver);
     }
+    drop(rows);
     let statement = "SELECT p.geo, p.order_id, p.version, p.order_version, p.ready_at, p.ready_said_at, p.request_id, \
             p.partition, p.traceparent, p.request_version, p.attempt, p.restaurant_id, p.restaurant_lat, p.restaurant_lon, \
             p.customer_lat, p.customer_lon, p.placed_at, p.requested_at, p.search_radius_m, p.cooled::text AS cooled, \
@@ -54,11 +54,8 @@ pub async fn load(
             a.arrives_at, a.trip_id, a.trip_position, a.reported \
         FROM pending_assignments p LEFT JOIN assignments a ON a.geo = p.geo AND a.order_id = p.order_id AND a.active \
         WHERE p.geo = ANY($1) AND p.state = 'open'";
-    for row in sqlx::query(statement)
-        .bind(geos)
-        .fetch_all(&mut *tx)
-        .await?
-    {
+    let mut rows = sqlx::query(statement).bind(geos).fetch(&mut *tx);
+    while let Some(row) = rows.try_next().await? {
         let Some(lane) = lanes.get_mut(column::<&str>(&row, ORDERS, "geo")?) else {
             continue;
         };
@@ -76,6 +73,7 @@ pub async fn load(
         }
         lane.orders.insert(order_id, order);
     }
+    drop(rows);
     for (geo, lane) in &mut lanes {
         lane.hand_out(geo)?;
     }

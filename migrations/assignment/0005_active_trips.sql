@@ -1,0 +1,13 @@
+-- Who is on which trip, across geos: the row that refuses a driver his second one. It says what the exclusion on
+-- `assignments` said, at a fraction of the cost: the GiST index was a quarter of what PostgreSQL spent on an order.
+--
+-- A row comes with the first order of a trip and goes with its last.
+
+CREATE TABLE active_trips (
+    driver_id  text PRIMARY KEY,
+    trip_id    uuid NOT NULL
+) WITH (fillfactor = 80);
+
+INSERT INTO active_trips SELECT DISTINCT driver_id, trip_id FROM assignments WHERE active;
+
+ALTER TABLE assignments DROP CONSTRAINT assignments_one_trip;
