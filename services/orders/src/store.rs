@@ -12,7 +12,7 @@ use contracts::value::{Money, Point};
 use lifecycle::{Assignment, Kitchen, Payment, Phase, State, Status};
 use runtime::ApplyError;
 use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, Row};
+use sqlx::{Decode, PgConnection, Postgres, Row, Type};
 use thiserror::Error;
 use uuid::Uuid;
 
@@ -267,88 +267,102 @@ fn lines(items: &[OrderItem]) -> String {
     serde_json::to_string(items).expect("texts and integers always serialise")
 }
 
+/// A row read in the order of its columns: looking each up by its name took a twelfth of the processor's time.
+struct Cursor<'r> {
+    row: &'r PgRow,
+    column: usize,
+}
+
+impl<'r> Cursor<'r> {
+    fn take<T: Decode<'r, Postgres> + Type<Postgres>>(&mut self) -> Result<T, sqlx::Error> {
+        self.column += 1;
+        self.row.try_get(self.column - 1)
+    }
+}
+
+/// Takes the columns of [`load`], in their order.
 fn order(row: &PgRow) -> Result<Order, StoreError> {
-    let id: Uuid = row.try_get("order_id")?;
+    let row = &mut Cursor { row, column: 0 };
+    let id: Uuid = row.take()?;
     let unreadable = |column, value: String| StoreError::Unreadable {
         order_id: id,
         column,
         value,
     };
-    let geo: &str = row.try_get("geo")?;
+    let geo: &str = row.take()?;
     let geo: Geo = geo.parse().map_err(|_| unreadable("geo", geo.to_owned()))?;
-    let items: &str = row.try_get("items")?;
-    let items =
-        serde_json::from_str(items).map_err(|error| unreadable("items", error.to_string()))?;
     Ok(Order {
         id,
         geo,
-        partition: row.try_get("partition")?,
-        version: row.try_get("version")?,
+        partition: row.take()?,
+        version: row.take()?,
         state: state(row, id)?,
-        placed_event_id: row.try_get("placed_event_id")?,
+        placed_event_id: row.take()?,
         customer: Customer {
-            id: row.try_get("customer_id")?,
-            name: row.try_get("customer_name")?,
+            id: row.take()?,
+            name: row.take()?,
             location: Point {
-                lat: row.try_get("customer_lat")?,
-                lon: row.try_get("customer_lon")?,
+                lat: row.take()?,
+                lon: row.take()?,
             },
-            webhook_url: row.try_get("customer_webhook_url")?,
+            webhook_url: row.take()?,
         },
         restaurant: Restaurant {
-            id: row.try_get("restaurant_id")?,
-            name: row.try_get("restaurant_name")?,
+            id: row.take()?,
+            name: row.take()?,
             location: Point {
-                lat: row.try_get("restaurant_lat")?,
-                lon: row.try_get("restaurant_lon")?,
+                lat: row.take()?,
+                lon: row.take()?,
             },
-            webhook_url: row.try_get("restaurant_webhook_url")?,
+            webhook_url: row.take()?,
         },
-        items,
-        delivery_fee_minor: row.try_get("delivery_fee_minor")?,
-        tip_minor: row.try_get("tip_minor")?,
+        items: {
+            let items: &str = row.take()?;
+            serde_json::from_str(items).map_err(|error| unreadable("items", error.to_string()))?
+        },
+        delivery_fee_minor: row.take()?,
+        tip_minor: row.take()?,
         total: Money {
-            amount_minor: row.try_get("total_minor")?,
-            currency: row.try_get("currency")?,
+            amount_minor: row.take()?,
+            currency: row.take()?,
         },
-        payment_method: row.try_get("payment_method")?,
-        placed_at: row.try_get("placed_at")?,
-        ready_at: row.try_get("ready_at")?,
-        prep_total_s: row.try_get("prep_total_s")?,
-        kitchen_said_at: row.try_get("kitchen_said_at")?,
-        driver_id: row.try_get("driver_id")?,
-        expected_pickup_at: row.try_get("expected_pickup_at")?,
-        expected_delivery_at: row.try_get("expected_delivery_at")?,
-        picked_up_at: row.try_get("picked_up_at")?,
-        delivered_at: row.try_get("delivered_at")?,
-        assignment_due_at: row.try_get("assignment_due_at")?,
-        refused_event_id: row.try_get("refused_event_id")?,
-        traceparent: row.try_get("traceparent")?,
-        created_at: row.try_get("created_at")?,
+        payment_method: row.take()?,
+        placed_at: row.take()?,
+        ready_at: row.take()?,
+        prep_total_s: row.take()?,
+        kitchen_said_at: row.take()?,
+        driver_id: row.take()?,
+        expected_pickup_at: row.take()?,
+        expected_delivery_at: row.take()?,
+        picked_up_at: row.take()?,
+        delivered_at: row.take()?,
+        assignment_due_at: row.take()?,
+        refused_event_id: row.take()?,
+        traceparent: row.take()?,
+        created_at: row.take()?,
     })
 }
 
-fn state(row: &PgRow, order_id: Uuid) -> Result<State, StoreError> {
+fn state(row: &mut Cursor<'_>, order_id: Uuid) -> Result<State, StoreError> {
     fn named<T>(
-        row: &PgRow,
+        row: &mut Cursor<'_>,
         order_id: Uuid,
         column: &'static str,
         of_name: fn(&str) -> Option<T>,
     ) -> Result<T, StoreError> {
-        let name: &str = row.try_get(column)?;
+        let name: &str = row.take()?;
         of_name(name).ok_or_else(|| StoreError::Unreadable {
             order_id,
             column,
             value: name.to_owned(),
         })
     }
-    let attempt: i32 = row.try_get("assignment_attempt")?;
     Ok(State {
         status: named(row, order_id, "status", Status::of_name)?,
         payment: named(row, order_id, "payment", Payment::of_name)?,
         kitchen: named(row, order_id, "kitchen", Kitchen::of_name)?,
         assignment: Assignment {
-            attempt: u32::try_from(attempt).unwrap_or_default(),
+            attempt: u32::try_from(row.take::<i32>()?).unwrap_or_default(),
             phase: named(row, order_id, "assignment_phase", Phase::of_name)?,
         },
     })
