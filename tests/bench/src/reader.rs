@@ -130,7 +130,7 @@ pub fn consumer(brokers: &str) -> Result<BaseConsumer> {
         .set("group.id", "bench-reader")
         .set("isolation.level", "read_committed")
         .set("enable.auto.commit", "false")
-        .set("fetch.wait.max.ms", "10")
+        .set("fetch.wait.max.ms", "100")
         .set("auto.offset.reset", "error");
     Ok(config.create()?)
 }
