@@ -119,7 +119,7 @@ impl Day<'_> {
             };
             let announced = Input::ShiftAnnounced {
                 driver_id: driver_id.clone(),
-                shift,
+                shift: Some(shift),
             };
             self.agenda.note(first.unwrap_or(courier.on_at), announced);
             let at = courier.on_at;
