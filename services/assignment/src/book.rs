@@ -32,7 +32,7 @@ use crate::units;
 pub use changes::{
     Changes, Commitment, DriverRow, EndedRow, OrderRow, PhaseRow, RequestRow, active_phase,
 };
-pub use drivers::Pickup;
+pub use drivers::{Pickup, announced_shift};
 pub use drives::DriveRow;
 pub use follow::is_of_tick;
 pub use requests::request;

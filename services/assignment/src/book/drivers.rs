@@ -108,7 +108,7 @@ impl Book {
 
     /// The driver need not be known: who will come for the first time counts as well.
     fn announced(&mut self, event: &ShiftAnnounced, origin: Origin<'_>) -> Verdict {
-        let shift = match event.shift.as_ref().map(shift).transpose() {
+        let shift = match announced_shift(event) {
             Ok(shift) => shift,
             Err(reject) => return Verdict::Reject(reject),
         };
@@ -360,8 +360,11 @@ impl Book {
     }
 }
 
-/// The shift as dispatch has it; one that cannot be is rejected by name.
-fn shift(shift: &contracts::driver::Shift) -> Result<Shift, Reject> {
+/// The shift as dispatch has it, `None` where one is withdrawn; one that cannot be is rejected by name.
+pub fn announced_shift(event: &ShiftAnnounced) -> Result<Option<Shift>, Reject> {
+    let Some(shift) = &event.shift else {
+        return Ok(None);
+    };
     let start = units::point(&shift.location);
     let start =
         start.map_err(|error| Reject::new("invalid_field", format!("shift.location: {error}")))?;
@@ -372,11 +375,11 @@ fn shift(shift: &contracts::driver::Shift) -> Result<Shift, Reject> {
         );
         return Err(Reject::new("invalid_field", problem));
     }
-    Ok(Shift {
+    Ok(Some(Shift {
         begins: units::at(shift.starts_at),
         ends: units::at(shift.ends_at),
         start,
-    })
+    }))
 }
 
 fn met(assignment: &Assignment, picked_up_at: At) -> Pickup {
