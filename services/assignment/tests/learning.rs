@@ -36,15 +36,15 @@ fn trip(number: u8, begins: i64, waits_s: i64, times: f64) -> Vec<(DateTime<Utc>
     ]
 }
 
-/// Three trips, all as slow; ada is at the restaurant again at second 3000.
+/// Three trips, all as slow; ada is at the restaurant again at second 1300.
 fn day(waits_s: i64, times: f64) -> Vec<(DateTime<Utc>, Event)> {
     let begin = (second(0), online("ada", second(0), 0));
     let trips = (1..=3).flat_map(|number| {
-        let begins = 800 * (i64::from(number) - 1);
+        let begins = 400 * (i64::from(number) - 1);
         trip(number, begins, waits_s, times)
     });
-    let again = (second(3_000), ping("ada", second(3_000), 0));
-    let next = (second(3_000), requested(4, 1, second(3_000), 0));
+    let again = (second(1_300), ping("ada", second(1_300), 0));
+    let next = (second(1_300), requested(4, 1, second(1_300), 0));
     std::iter::once(begin)
         .chain(trips)
         .chain([again, next])
@@ -87,7 +87,7 @@ fn a_recorded_tick_says_what_its_estimates_were_multiplied_by_and_a_replay_finds
         }
         if place >= last {
             late.hear(
-                &online("ada", second(2_990), 0),
+                &online("ada", second(1_290), 0),
                 PARTITION,
                 now.timestamp_millis(),
             );
@@ -108,14 +108,14 @@ fn a_recorded_tick_says_what_its_estimates_were_multiplied_by_and_a_replay_finds
         told = facts;
     }
     assert!((1.45..1.55).contains(&factor), "{factor}");
-    assert!(late.follow_correction(at(second(3_000)), factor));
-    let (_, facts) = late.tick(at(second(3_000)), BTreeSet::new());
+    assert!(late.follow_correction(at(second(1_300)), factor));
+    let (_, facts) = late.tick(at(second(1_300)), BTreeSet::new());
     let way = |facts: &[Fact]| assigned(facts).restaurant_to_customer_s;
     assert_eq!(way(&facts), way(&told));
     let memo = late.memo();
     late.restore(memo);
     assert!(
-        late.follow_correction(at(second(3_001)), factor),
+        late.follow_correction(at(second(1_301)), factor),
         "and still does not know why"
     );
 }
@@ -126,23 +126,23 @@ async fn a_lane_that_is_loaded_from_its_tables_has_learned_what_the_one_before_h
     let mut tx = pool.begin().await.unwrap();
     let mut book = load(&mut tx, GEO).await;
     let mut day = day(0, 1.5);
-    // One more than the window holds, so that the first is forgotten.
-    day.extend(trip(4, 3_000, 0, 1.6).split_off(2));
-    day.extend(trip(5, 3_800, 0, 1.6));
+    // Two more than the window holds, so that the first are forgotten.
+    day.extend(trip(4, 1_300, 0, 1.6).split_off(2));
+    day.extend(trip(5, 1_700, 0, 1.6));
     for (now, event) in day {
         cycle(&mut book, &mut tx, &[event], now).await;
     }
     let learned = book.scheduler().snapshot().drives;
-    assert_eq!(learned.iter().count(), 4);
+    assert_eq!(learned.iter().count(), 3);
     let rows: Vec<uuid::Uuid> =
         sqlx::query_scalar("SELECT order_id FROM drives ORDER BY arrived_at")
             .fetch_all(&mut *tx)
             .await
             .unwrap();
-    assert_eq!(rows, [2, 3, 4, 5].map(fixture::order));
+    assert_eq!(rows, [3, 4, 5].map(fixture::order));
     let mut rebuilt = load(&mut tx, GEO).await;
     assert_eq!(rebuilt.scheduler().snapshot().drives, learned);
-    let now = second(5_000);
+    let now = second(2_500);
     let mut ways = Vec::new();
     for lane in [&mut book, &mut rebuilt] {
         let events = [ping("ada", now, 0), requested(6, 1, now, 0)];
