@@ -119,7 +119,8 @@ async fn every_decision_of_a_rough_hour_with_rebalances_is_repeated_bit_for_bit(
 /// By what each recorded tick multiplied travel times.
 async fn travel_factors(platform: &Platform) -> Vec<f64> {
     let topic = Topic::of::<DriverAssignmentTick>(&GEO.parse().unwrap()).to_string();
-    let read = platform.broker.read_all(&[&topic], Isolation::Committed);
+    let topics = [topic.as_str()];
+    let read = platform.broker.read_all(&topics, Isolation::Committed);
     let ticks = read.await.unwrap().into_iter();
     let factor = |payload: Vec<u8>| {
         let DriverAssignmentTick::DispatchTick(tick) = platform.codec.decode(&payload).unwrap();
