@@ -1,7 +1,8 @@
 //! The travel times of a model, all longer or shorter by one factor.
 //!
-//! What the scheduler relies on survives it: a factor above 0 changes no distance and no order, and reach stays the inverse. The
-//! factor is looked up once per tick, so an eta costs one multiplication more.
+//! What the scheduler relies on survives it: a factor above 0 changes no distance and no order, and reach stays the inverse. Only
+//! `changes_after` does not know of factors: whoever changes one has to look again at what was estimated. The factor is
+//! looked up once per tick, so an eta costs one multiplication more.
 
 use std::sync::Arc;
 
