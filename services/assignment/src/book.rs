@@ -9,11 +9,12 @@
 
 mod changes;
 mod drivers;
+mod drives;
 mod follow;
 mod requests;
 mod ticks;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
 use contracts::Geo;
@@ -31,7 +32,8 @@ use crate::units;
 pub use changes::{
     Changes, Commitment, DriverRow, EndedRow, OrderRow, PhaseRow, RequestRow, active_phase,
 };
-pub use drivers::Pickup;
+pub use drivers::{Pickup, announced_shift};
+pub use drives::DriveRow;
 pub use follow::is_of_tick;
 pub use requests::request;
 pub use ticks::{Pulse, Ticked};
@@ -59,6 +61,8 @@ struct Touched {
     /// Orders whose assignment has reached another phase.
     phases: BTreeSet<OrderId>,
     ended: Vec<EndedRow>,
+    /// By hour, end and order.
+    drives: BTreeMap<(u8, At, OrderId), DriveRow>,
     /// Not changed, but in memory for this cycle only unless it opens.
     recalled: Vec<OrderId>,
 }

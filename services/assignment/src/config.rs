@@ -45,6 +45,7 @@ pub struct GeoConfig {
     pub policy: Option<PolicySpec>,
     pub tolerance_s: Option<f64>,
     pub widening: Option<dispatch::Widening>,
+    pub correction: Option<dispatch::Correction>,
     pub travel: Option<Travel>,
 }
 
@@ -130,6 +131,7 @@ impl Config {
             dispatch.tolerance_s = tolerance_s;
         }
         dispatch.widening = own.widening.unwrap_or(dispatch.widening);
+        dispatch.correction = own.correction.unwrap_or(dispatch.correction);
         let world = [
             &mut dispatch.tolerance_s,
             &mut dispatch.widening_s,
@@ -137,6 +139,7 @@ impl Config {
             &mut dispatch.cool_down_s,
             &mut dispatch.pickup_service_s,
             &mut dispatch.dropoff_service_s,
+            &mut dispatch.correction.shortest_s,
         ];
         let limits = [&mut dispatch.offer_timeout_s, &mut dispatch.abandon_after_s];
         for duration in world.into_iter().chain(limits.into_iter().flatten()) {
@@ -278,7 +281,7 @@ mod tests {
     fn a_geo_may_differ() {
         let name = Catalogue::embedded().geos()[0].name.to_string();
         let text = format!(
-            r#"{{"geos": {{"{name}": {{"policy": {{"name": "fifo"}}, "tolerance_s": 60, "widening": "linear", "travel": {{"speed_kmh": 18}}}}}}}}"#
+            r#"{{"geos": {{"{name}": {{"policy": {{"name": "fifo"}}, "tolerance_s": 60, "widening": "linear", "correction": {{"on": false}}, "travel": {{"speed_kmh": 18}}}}}}}}"#
         );
         let config = config(&text).unwrap();
         let rules = rules(&config).unwrap();
@@ -287,6 +290,7 @@ mod tests {
             ("fifo", 60.0)
         );
         assert_eq!(rules.parameters["dispatch.widening"], "linear");
+        assert_eq!(rules.parameters["dispatch.correction.on"], "false");
         assert_eq!(
             rules.travel.seconds(1000.0, dispatch::At(0)).0,
             1000.0 * 1.35 * 3.6 / 18.0
@@ -302,6 +306,10 @@ mod tests {
             (
                 r#"{"dispatch": {"max_attempts": 0}}"#,
                 "max_attempts must be at least 1",
+            ),
+            (
+                r#"{"dispatch": {"correction": {"most": 0.5}}}"#,
+                "correction.most must be a number from 1 up, not 0.5",
             ),
             (
                 r#"{"travel": {"detour": 0.5}}"#,

@@ -43,7 +43,11 @@ impl Event {
             Self::Driver(DriverEvent::OrderPickedUp(event)) => event.order_id,
             Self::Driver(DriverEvent::OrderDropped(event)) => event.order_id,
             Self::Kitchen(KitchenEvent::KitchenRejected(_))
-            | Self::Driver(DriverEvent::DriverOnline(_) | DriverEvent::DriverOffline(_))
+            | Self::Driver(
+                DriverEvent::DriverOnline(_)
+                | DriverEvent::DriverOffline(_)
+                | DriverEvent::ShiftAnnounced(_),
+            )
             | Self::Location(_) => return None,
         })
     }

@@ -34,6 +34,8 @@ pub struct LaneMetrics {
     /// Requests that a free driver could have taken in the last tick, and how long ago the oldest of all was due.
     due: Gauge,
     oldest_due: Gauge,
+    /// By what travel times are multiplied, from the drives seen.
+    travel_factor: Gauge,
     /// Of a tick: what it committed, how long it took.
     matched: Histogram,
     tick_duration: Histogram,
@@ -64,6 +66,7 @@ impl LaneMetrics {
             decision_delay: histogram!("assignment_decision_delay_seconds", "geo" => geo.clone()),
             due: gauge!("assignment_due_requests", "geo" => geo.clone()),
             oldest_due: gauge!("assignment_oldest_due_seconds", "geo" => geo.clone()),
+            travel_factor: gauge!("assignment_travel_factor", "geo" => geo.clone()),
             matched: histogram!("assignment_matched_events", "geo" => geo.clone()),
             tick_duration: histogram!("assignment_tick_duration_seconds", "geo" => geo.clone()),
             choices: counter!("assignment_choices_total", "geo" => geo.clone()),
@@ -88,6 +91,7 @@ impl LaneMetrics {
     pub fn ticked(&mut self, pulse: Pulse, took: Duration) {
         self.due.set(pulse.due as f64);
         self.oldest_due.set(pulse.oldest_due.0);
+        self.travel_factor.set(pulse.travel_factor);
         self.tick_duration.record(took.as_secs_f64());
         if pulse.due > 0 {
             self.matched.record(pulse.matched as f64);
@@ -154,6 +158,7 @@ mod tests {
             due: 3,
             matched: 2,
             oldest_due: Seconds::ZERO,
+            travel_factor: 1.0,
             decided: vec![choice(1, "ada"), choice(2, "dee")],
             held: vec![choice(4, "bob")],
         };

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use dispatch::{At, DriverId, DriverRecord, LastDrop, OrderId, Point, TripId};
+use dispatch::{At, DriverId, DriverRecord, LastDrop, OrderId, Point, Shift, TripId};
 use uuid::Uuid;
 
 /// Version of a row in the tables, for compare-and-set; 0: there is none yet.
@@ -87,6 +87,8 @@ pub struct Driver {
     pub held: BTreeSet<OrderId>,
     /// His last delivery on it.
     pub last_drop: Option<LastDrop>,
+    /// What was announced and has not begun.
+    pub next_shift: Option<Shift>,
 }
 
 impl Driver {
@@ -101,6 +103,7 @@ impl Driver {
             active_trip: None,
             held: BTreeSet::new(),
             last_drop: None,
+            next_shift: None,
         }
     }
 
@@ -147,8 +150,7 @@ impl Driver {
             position: self.seen.map(|(point, _)| point),
             seen_at: self.seen.map(|(_, at)| at),
             last_drop: self.last_drop,
-            // Nobody announces shifts to this service yet.
-            next_shift: None,
+            next_shift: self.next_shift,
         }
     }
 }

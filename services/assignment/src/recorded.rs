@@ -32,8 +32,12 @@ pub struct RecordedRules {
 impl RecordedRules {
     /// From the `parameters` of a DispatchTick; those that are no rules (`refused`) are passed over.
     pub fn read(parameters: &BTreeMap<String, String>) -> Result<Self, RecordedError> {
+        let mut dispatch: dispatch::Config = section(parameters, "dispatch")?;
+        // Ticks that say nothing of it were decided before anything was learned.
+        let corrects = |name: &String| name.starts_with("dispatch.correction.");
+        dispatch.correction.on &= parameters.keys().any(corrects);
         Ok(Self {
-            dispatch: section(parameters, "dispatch")?,
+            dispatch,
             travel: section(parameters, "travel")?,
             policy: section(parameters, "policy")?,
         })
@@ -125,6 +129,7 @@ mod tests {
             r#"{"policy": {"name": "slack-greedy"}, "dispatch": {"tolerance_s": 0.1}}"#,
             r#"{"time_scale": 7, "travel": {"speed_kmh": 18.7}}"#,
             r#"{"policy": {"name": "bundle", "spread_s": 0.7}}"#,
+            r#"{"dispatch": {"correction": {"on": false, "least": 0.7}}}"#,
         ] {
             let config: Config = serde_json::from_str(text).unwrap();
             for geo in Catalogue::embedded().geos() {

@@ -53,5 +53,6 @@ pub fn dispatch_tick(
         cost: tick.cost,
         listening_since: Some(units::instant(ticked.listening_since)),
         tolerance_s: Some(tick.tolerance_s).filter(|tolerance| tolerance.is_finite()),
+        travel_factor: Some(tick.travel_factor),
     }
 }

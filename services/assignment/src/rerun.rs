@@ -159,6 +159,12 @@ impl Rerun {
         self.restore(memo);
     }
 
+    /// A recorded tick estimated travel times by this factor; call before repeating or following it. True if what was heard
+    /// here says otherwise, as where the drives that taught it are older than the logs, and it is taken over.
+    pub fn follow_correction(&mut self, at: At, factor: f64) -> bool {
+        self.book.follow_correction(at, factor)
+    }
+
     /// Ticks as the recorded tick did; `refused`: decisions that the tables took back then. Returns what was decided, if
     /// anything was, and the facts of the tick.
     pub fn tick(

@@ -4,13 +4,14 @@
 //! that memory and tables differ: nothing of that cycle may become known. Rows come sorted, so that cycles of different
 //! instances, which meet only in `active_trips` and the unique indexes of `assignments`, wait for each other in one order.
 
+mod drives;
 mod load;
 mod orders;
 
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
-use dispatch::OrderId;
+use dispatch::{OrderId, Shift};
 use runtime::ApplyError;
 use sqlx::{PgConnection, Row};
 use thiserror::Error;
@@ -246,6 +247,7 @@ pub async fn save(
     };
     save_drivers(tx, &drivers(true), INSERT_DRIVERS).await?;
     save_drivers(tx, &drivers(false), UPDATE_DRIVERS).await?;
+    drives::save(tx, lanes).await?;
     orders::save(tx, lanes, now).await
 }
 
@@ -293,25 +295,30 @@ async fn advance(tx: &mut PgConnection, lanes: &[OfGeo<'_, Changes>]) -> Result<
 }
 
 const INSERT_DRIVERS: &str = "INSERT INTO drivers (geo, driver_id, version, status, on_duty, duty_at, shift_ends_at, \
-        free_since, active_trip, lat, lon, seen_at, last_drop_at, last_drop_lat, last_drop_lon) \
+        free_since, active_trip, lat, lon, seen_at, last_drop_at, last_drop_lat, last_drop_lon, \
+        next_shift_starts_at, next_shift_ends_at, next_shift_lat, next_shift_lon) \
     SELECT geo, driver_id, version + 1, status, on_duty, duty_at, shift_ends_at, free_since, active_trip, lat, lon, seen_at, \
-        last_drop_at, last_drop_lat, last_drop_lon \
+        last_drop_at, last_drop_lat, last_drop_lon, next_shift_starts_at, next_shift_ends_at, next_shift_lat, next_shift_lon \
     FROM UNNEST($1::text[], $2::text[], $3::int[], $4::text[], $5::bool[], $6::timestamptz[], $7::timestamptz[], \
         $8::timestamptz[], $9::uuid[], $10::float8[], $11::float8[], $12::timestamptz[], $13::timestamptz[], \
-        $14::float8[], $15::float8[]) \
+        $14::float8[], $15::float8[], $16::timestamptz[], $17::timestamptz[], $18::float8[], $19::float8[]) \
         AS u(geo, driver_id, version, status, on_duty, duty_at, shift_ends_at, free_since, active_trip, lat, lon, seen_at, \
-            last_drop_at, last_drop_lat, last_drop_lon) \
+            last_drop_at, last_drop_lat, last_drop_lon, next_shift_starts_at, next_shift_ends_at, next_shift_lat, \
+            next_shift_lon) \
     ON CONFLICT DO NOTHING";
 
 const UPDATE_DRIVERS: &str = "UPDATE drivers d SET version = d.version + 1, status = u.status, on_duty = u.on_duty, \
         duty_at = u.duty_at, shift_ends_at = u.shift_ends_at, free_since = u.free_since, \
         active_trip = u.active_trip, lat = u.lat, lon = u.lon, seen_at = u.seen_at, \
-        last_drop_at = u.last_drop_at, last_drop_lat = u.last_drop_lat, last_drop_lon = u.last_drop_lon \
+        last_drop_at = u.last_drop_at, last_drop_lat = u.last_drop_lat, last_drop_lon = u.last_drop_lon, \
+        next_shift_starts_at = u.next_shift_starts_at, next_shift_ends_at = u.next_shift_ends_at, \
+        next_shift_lat = u.next_shift_lat, next_shift_lon = u.next_shift_lon \
     FROM UNNEST($1::text[], $2::text[], $3::int[], $4::text[], $5::bool[], $6::timestamptz[], $7::timestamptz[], \
         $8::timestamptz[], $9::uuid[], $10::float8[], $11::float8[], $12::timestamptz[], $13::timestamptz[], \
-        $14::float8[], $15::float8[]) \
+        $14::float8[], $15::float8[], $16::timestamptz[], $17::timestamptz[], $18::float8[], $19::float8[]) \
         AS u(geo, driver_id, version, status, on_duty, duty_at, shift_ends_at, free_since, active_trip, lat, lon, seen_at, \
-            last_drop_at, last_drop_lat, last_drop_lon) \
+            last_drop_at, last_drop_lat, last_drop_lon, next_shift_starts_at, next_shift_ends_at, next_shift_lat, \
+            next_shift_lon) \
     WHERE d.geo = u.geo AND d.driver_id = u.driver_id AND d.version = u.version";
 
 async fn save_drivers(
@@ -333,6 +340,16 @@ async fn save_drivers(
     let dropped = |of: fn(&dispatch::Point) -> f64| {
         rows.iter()
             .map(|(_, row)| row.driver.last_drop.map(|drop| of(&drop.customer)))
+            .collect::<Vec<_>>()
+    };
+    let shift = |of: fn(&Shift) -> DateTime<Utc>| {
+        rows.iter()
+            .map(|(_, row)| row.driver.next_shift.as_ref().map(of))
+            .collect::<Vec<_>>()
+    };
+    let begins = |of: fn(&dispatch::Point) -> f64| {
+        rows.iter()
+            .map(|(_, row)| row.driver.next_shift.map(|shift| of(&shift.start)))
             .collect::<Vec<_>>()
     };
     let query = sqlx::query(statement)
@@ -382,7 +399,11 @@ async fn save_drivers(
                 .collect::<Vec<_>>(),
         )
         .bind(dropped(|point| point.lat()))
-        .bind(dropped(|point| point.lon()));
+        .bind(dropped(|point| point.lon()))
+        .bind(shift(|shift| stored(shift.begins)))
+        .bind(shift(|shift| stored(shift.ends)))
+        .bind(begins(|point| point.lat()))
+        .bind(begins(|point| point.lon()));
     let done = query.execute(tx).await?;
     exactly("drivers", rows.len(), done.rows_affected())
 }

@@ -87,13 +87,13 @@ fn a_delivery_is_told_step_by_step_and_frees_the_driver_where_he_stands() {
         "{facts:?}"
     );
     // She is free in the cycle in which she says so, 1.4 km east; the next order goes to her, not to silent bob.
-    let next = requested(2, 1, second(200), 0);
+    let next = requested(2, 1, second(335), 0);
     let facts = lane.cycle(
-        second(200),
-        &[says("ada", 1, Word::Dropped, second(200)), next],
+        second(335),
+        &[says("ada", 1, Word::Dropped, second(335)), next],
     );
     assert!(
-        matches!(&facts[0], Fact::DeliveryConfirmed(fact) if fact.delivered_at == second(200)),
+        matches!(&facts[0], Fact::DeliveryConfirmed(fact) if fact.delivered_at == second(335)),
         "{facts:?}"
     );
     let fact = assigned(&facts);

@@ -13,7 +13,7 @@ use chrono::TimeDelta;
 use contracts::Message as _;
 use contracts::driver_assignment::FailureReason;
 use contracts::streams::DriverAssignmentEvent as Fact;
-use dispatch::{OrderId, Phase};
+use dispatch::{At, OrderId, Phase};
 use fixture::{POLICIES, Step, empty_book, event, origin, second, steps, trace};
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -177,11 +177,14 @@ fn consistent(book: &Book) -> Result<(), TestCaseError> {
         prop_assert_eq!(driver.active_trip, trip);
         prop_assert_eq!(&driver.held, &held.unwrap_or_default());
         prop_assert_eq!(driver.last_drop, record.last_drop);
+        // What never was is the epoch in the tables.
+        let known = |at: At| at.max(At(0));
         prop_assert_eq!(
             (driver.on_duty, driver.duty_at, driver.shift_end),
-            (record.online, record.duty_at, record.shift_end)
+            (record.online, known(record.duty_at), record.shift_end)
         );
-        prop_assert_eq!(driver.free_since, record.free_since);
+        prop_assert_eq!(driver.free_since, known(record.free_since));
+        prop_assert_eq!(driver.next_shift, record.next_shift);
     }
     Ok(())
 }
@@ -192,6 +195,16 @@ struct Seen {
     assignments: Cell<usize>,
     shared: Cell<usize>,
     drops_on_the_way: Cell<usize>,
+    corrected: Cell<usize>,
+    announced: Cell<usize>,
+}
+
+/// Drivers who are off duty and will come.
+fn announced(book: &Book) -> usize {
+    let drivers = book.drivers().values();
+    drivers
+        .filter(|it| !it.on_duty && it.next_shift.is_some())
+        .count()
 }
 
 fn count(counter: &Cell<usize>, by: usize) {
@@ -216,7 +229,10 @@ fn run(policy: &str, history: &[Step], seen: &Seen) -> Result<(), TestCaseError>
             }
             book.apply(&event, origin(&trace), now);
         }
-        book.tick(now);
+        let pulse = book.tick(now);
+        let corrected = pulse.travel_factor != 1.0 && pulse.matched > 0;
+        count(&seen.corrected, usize::from(corrected));
+        count(&seen.announced, announced(&book));
         book.conclude(BTreeSet::new(), now);
         for fact in book.take_facts() {
             listen(&mut told, &mut ids, &fact.record)?;
@@ -261,6 +277,8 @@ fn any_history_keeps_drivers_and_orders_to_one_another() {
             seen.drops_on_the_way,
             20,
         ),
+        ("decisions by corrected travel times", seen.corrected, 20),
+        ("moments with somebody announced", seen.announced, 500),
     ] {
         assert!(
             seen.get() > least,

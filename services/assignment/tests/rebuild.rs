@@ -82,8 +82,8 @@ async fn a_lane_rebuilt_before_every_cycle_decides_as_one_that_was_never_lost() 
         );
         let (rows, lasting) = (rows.scheduler().snapshot(), lasting.scheduler().snapshot());
         assert_eq!(
-            (rows.pending, rows.assignments),
-            (lasting.pending, lasting.assignments)
+            (rows.pending, rows.assignments, rows.drives),
+            (lasting.pending, lasting.assignments, lasting.drives)
         );
         tx.rollback().await.unwrap();
     }

@@ -3,7 +3,7 @@
 //!
 //! From outside come what no scheduler can change: orders, cancellations, when food is ready, who is on duty. The scheduler
 //! under test decides; drivers do as they are told, take as long as the travel times say, and wait for the food. What is not
-//! simulated: drivers who decline, get lost or are slower than the model, and what a customer would have done had his meal come
+//! simulated: drivers who decline, get lost or are slower than they are said to be, and what a customer would have done had his meal come
 //! at another time. So figures are compared with those of the same city under the old rules, not with what really happened.
 //!
 //! Food is there when its restaurant says so, if that restaurant ever does; otherwise when it was estimated.
@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use dispatch::{
     At, Config, Decision, DriverId, FailureReason, Input, OrderId, Phase, Point, Policy, Request,
-    RestaurantId, Scheduler, Seconds, Snapshot, TravelTime, TripId,
+    RestaurantId, Scheduler, Seconds, Shift, Snapshot, TravelTime, TripId,
 };
 
 use crate::agenda::Agenda;
@@ -83,6 +83,8 @@ struct Rider {
 pub struct City {
     scheduler: Scheduler,
     travel: Arc<dyn TravelTime>,
+    /// By hour of day, how many times what `travel` says drivers need.
+    pace: [f64; 24],
     half_pickup: Seconds,
     half_dropoff: Seconds,
     /// After so long without a word a driver is not there.
@@ -128,12 +130,26 @@ impl City {
             speaking: BTreeSet::new(),
             fates: Vec::new(),
             last_tick: At::MIN,
+            pace: [1.0; 24],
             now,
             scheduler: Scheduler::restore(own, travel.clone(), policy, snapshot.clone()),
             travel,
         };
         city.go_on(snapshot);
         city
+    }
+
+    /// From here on drivers need so many times what the travel times say, by hour of day. The scheduler's estimates go by the
+    /// drives of its snapshot and learn nothing more.
+    pub fn drive_at(&mut self, pace: [f64; 24]) {
+        self.pace = pace;
+    }
+
+    /// How long drivers really need for a way.
+    fn way(&self, from: Point, to: Point, leaves_at: At) -> Seconds {
+        let (from, to) = (self.travel.place(from), self.travel.place(to));
+        let hour = self.travel.hour(leaves_at);
+        self.travel.eta(from, to, leaves_at) * self.pace[usize::from(hour)]
     }
 
     /// Riders and trips of a snapshot.
@@ -345,6 +361,13 @@ impl City {
             self.sight(driver_id, position);
         }
         self.watch(driver_id);
+    }
+
+    /// He will come on duty, or will not after all.
+    pub fn announced(&mut self, driver_id: &DriverId, shift: Option<Shift>) {
+        let driver_id = driver_id.clone();
+        self.scheduler
+            .apply(Input::ShiftAnnounced { driver_id, shift });
     }
 
     /// He finishes what he has.

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use dispatch::{Config, PolicySpec, Seconds};
+use dispatch::{Config, PolicySpec, Seconds, Widening};
 use thiserror::Error;
 
 use crate::export;
@@ -13,6 +13,7 @@ use crate::instance::Instance;
 use crate::report;
 use crate::results::Results;
 use crate::run::{Run, RunError, run};
+use crate::simulate::Tolerance;
 use crate::table::FileError;
 
 /// What to run and where to put it.
@@ -27,6 +28,9 @@ pub struct Arguments {
     /// Slack at which an order is due, in seconds, where the policy has none of its own.
     #[arg(long, default_value_t = Config::default().tolerance_s, allow_negative_numbers = true)]
     pub tolerance_s: f64,
+    /// How that widens while orders queue for couriers: `none`, or `linear` by dispatch's default bounds.
+    #[arg(long, default_value = "none", value_parser = widening)]
+    pub widening: Widening,
     /// Write solution files of the public evaluator to DIR/<instance>, or DIR/<policy>/<instance> if there are several.
     #[arg(long, value_name = "DIR")]
     pub export: Option<PathBuf>,
@@ -78,8 +82,12 @@ impl Arguments {
         }
         unique("policy", self.policies.iter().map(String::as_str))?;
         unique("instance", instances.iter().map(|i| i.name.as_str()))?;
-        let runs = run(&policies, &instances, Seconds(self.tolerance_s))?;
-        let results = Results::of(&policies, &instances, &runs);
+        let tolerance = Tolerance {
+            slack: Seconds(self.tolerance_s),
+            widening: self.widening,
+        };
+        let runs = run(&policies, &instances, tolerance)?;
+        let results = Results::of(&policies, &instances, tolerance, &runs);
         if let Some(dir) = &self.export {
             export_all(dir, &instances, &results, &runs)?;
         }
@@ -144,6 +152,11 @@ fn export_all(
 fn unwritable(path: &Path) -> impl FnOnce(std::io::Error) -> BacktestError {
     let path = path.to_owned();
     move |source| BacktestError::Unwritable { path, source }
+}
+
+/// By the name that the configuration has.
+fn widening(text: &str) -> Result<Widening, String> {
+    serde_json::from_value(text.into()).map_err(|error| error.to_string())
 }
 
 /// `KEY=VALUE`, where the value is JSON if it reads as such, and text if not.

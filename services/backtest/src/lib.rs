@@ -28,6 +28,6 @@ pub use measures::{Delivery, Measures, deliveries};
 pub use report::shadow_page;
 pub use results::{InstanceResults, LEGEND, PolicyResults, Results};
 pub use run::{Run, RunError, run};
-pub use simulate::{Outcome, simulate};
+pub use simulate::{Outcome, Tolerance, simulate};
 pub use solution::{Drop, Solution, Trip};
 pub use table::FileError;

@@ -2,11 +2,12 @@
 
 use serde::Serialize;
 
-use dispatch::PolicySpec;
+use dispatch::{PolicySpec, Widening};
 
 use crate::instance::Instance;
 use crate::measures::Measures;
 use crate::run::Run;
+use crate::simulate::Tolerance;
 
 /// The JSON document.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -21,6 +22,9 @@ pub struct PolicyResults {
     pub version: u32,
     /// The name again, and all parameters.
     pub parameters: PolicySpec,
+    /// Slack at which orders were due, where the policy has none of its own, and how it widened under pressure.
+    pub tolerance_s: f64,
+    pub widening: Widening,
     pub instances: Vec<InstanceResults>,
     /// Unweighted over instances.
     pub mean: Measures,
@@ -35,7 +39,12 @@ pub struct InstanceResults {
 
 impl Results {
     /// From the runs of each policy over the instances.
-    pub fn of(policies: &[PolicySpec], instances: &[Instance], runs: &[Vec<Run>]) -> Results {
+    pub fn of(
+        policies: &[PolicySpec],
+        instances: &[Instance],
+        tolerance: Tolerance,
+        runs: &[Vec<Run>],
+    ) -> Results {
         let of_policy = |(policy, runs): (&PolicySpec, &Vec<Run>)| {
             let id = policy.build().id();
             let measures: Vec<&Measures> = runs.iter().map(|run| &run.measures).collect();
@@ -47,6 +56,8 @@ impl Results {
                 policy: id.name.to_owned(),
                 version: id.version,
                 parameters: policy.clone(),
+                tolerance_s: tolerance.slack.0,
+                widening: tolerance.widening,
                 instances: instances.iter().zip(&measures).map(named).collect(),
                 mean: Measures::mean(&measures),
             }
@@ -99,7 +110,11 @@ impl PolicyResults {
         let mean = ("mean".to_owned(), &self.mean);
         let instances = self.instances.iter().map(|i| (i.name.clone(), &i.measures));
         let rows: Vec<(String, &Measures)> = instances.chain([mean]).collect();
-        let title = format!("{}/{}", self.policy, self.version);
+        let widening = match self.widening {
+            Widening::None => "",
+            Widening::Linear => ", widening linear",
+        };
+        let title = format!("{}/{}{widening}", self.policy, self.version);
         let names = rows.iter().map(|(name, _)| name.chars().count());
         let width = names.chain([title.chars().count()]).max().unwrap_or(0);
         let headings = COLUMNS

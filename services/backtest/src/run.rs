@@ -9,13 +9,13 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use dispatch::{PolicySpec, Seconds};
+use dispatch::PolicySpec;
 use thiserror::Error;
 
 use crate::feasibility::{self, Violation};
 use crate::instance::Instance;
 use crate::measures::Measures;
-use crate::simulate::{Outcome, simulate};
+use crate::simulate::{Outcome, Tolerance, simulate};
 use crate::solution::Solution;
 
 /// An instance served by a policy.
@@ -47,7 +47,7 @@ pub enum RunError {
 pub fn run(
     policies: &[PolicySpec],
     instances: &[Instance],
-    tolerance: Seconds,
+    tolerance: Tolerance,
 ) -> Result<Vec<Vec<Run>>, RunError> {
     let pairs = policies
         .iter()
@@ -85,7 +85,7 @@ pub fn run(
 }
 
 /// Simulates, checks and measures.
-fn serve(policy: &PolicySpec, instance: &Instance, tolerance: Seconds) -> Result<Run, RunError> {
+fn serve(policy: &PolicySpec, instance: &Instance, tolerance: Tolerance) -> Result<Run, RunError> {
     let Outcome { solution, audit } = simulate(instance, policy, tolerance);
     let names = || (policy.build().id().name.to_owned(), instance.name.clone());
     if let Some(violation) = feasibility::check(instance, &solution).into_iter().next() {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use dispatch::{
     At, Audit, Config, Decision, DriverId, Input, OrderId, Phase, Point, PolicySpec, Request,
-    RestaurantId, Scheduler, Seconds, Shift, TravelTime, TripId, WholeMinutes,
+    RestaurantId, Scheduler, Seconds, Shift, TravelTime, TripId, WholeMinutes, Widening,
 };
 use uuid::Uuid;
 
@@ -35,9 +35,16 @@ pub struct Outcome {
     pub audit: Audit,
 }
 
-/// Plays the instance under the policy. `tolerance` is the slack at which an order is due, where the policy has none of
-/// its own.
-pub fn simulate(instance: &Instance, policy: &PolicySpec, tolerance: Seconds) -> Outcome {
+/// The slack at which orders are due, where the policy has none of its own.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Tolerance {
+    pub slack: Seconds,
+    /// How it widens under pressure, from where to where as dispatch has it by default.
+    pub widening: Widening,
+}
+
+/// Plays the instance under the policy.
+pub fn simulate(instance: &Instance, policy: &PolicySpec, tolerance: Tolerance) -> Outcome {
     let travel = Arc::new(travel(instance));
     let mut day = Day {
         instance,
@@ -58,9 +65,10 @@ pub fn simulate(instance: &Instance, policy: &PolicySpec, tolerance: Seconds) ->
 
 /// The scheduler's settings under the benchmark's rules: couriers are never silent and never refuse, and no order is too
 /// old to be served.
-fn config(instance: &Instance, tolerance: Seconds) -> Config {
+fn config(instance: &Instance, tolerance: Tolerance) -> Config {
     Config {
-        tolerance_s: tolerance.0,
+        tolerance_s: tolerance.slack.0,
+        widening: tolerance.widening,
         tick_s: TICK.0,
         location_ttl_s: NEVER_S,
         max_wait_s: NEVER_S,
@@ -119,7 +127,7 @@ impl Day<'_> {
             };
             let announced = Input::ShiftAnnounced {
                 driver_id: driver_id.clone(),
-                shift,
+                shift: Some(shift),
             };
             self.agenda.note(first.unwrap_or(courier.on_at), announced);
             let at = courier.on_at;

@@ -6,13 +6,17 @@ use std::sync::Arc;
 
 use backtest::city::{City, Delivered, Fate};
 use dispatch::{
-    At, Config, DriverId, OrderId, Point, Policy, PolicySpec, Request, RestaurantId, Road,
-    RoadConfig, Snapshot,
+    At, Config, DriverId, Drives, OrderId, Point, Policy, PolicySpec, Request, RestaurantId, Road,
+    RoadConfig, SeenDrive, Snapshot,
 };
 use uuid::Uuid;
 
 /// 36 km/h and no detours: 10 m/s; two minutes at each door.
 fn city() -> City {
+    city_after(Snapshot::default())
+}
+
+fn city_after(snapshot: Snapshot) -> City {
     let road = RoadConfig {
         detour: 1.0,
         speed_kmh: [36.0; 24],
@@ -24,7 +28,7 @@ fn city() -> City {
         max_wait_s: 900.0,
         ..Config::default()
     };
-    City::new(&config, travel, policy, Snapshot::default(), second(0.0))
+    City::new(&config, travel, policy, snapshot, second(0.0))
 }
 
 fn second(seconds: f64) -> At {
@@ -105,6 +109,43 @@ fn a_driver_leaves_when_the_order_is_due_and_takes_the_time_that_the_way_takes()
     // Until he turns from the door.
     assert_eq!(it.busy.0.round(), 1_080.0 - 380.0);
     assert_eq!(it.driver_id, ada);
+}
+
+/// Twenty drives of this hour that took one and a half times as long as estimated.
+fn slow_traffic() -> Snapshot {
+    let hour = (second(0.0).0 / 3_600_000_000 % 24) as u8;
+    let seen = |number| SeenDrive {
+        hour,
+        arrived_at: second(0.0),
+        order_id: order(number),
+        ratio: 1.5,
+    };
+    Snapshot {
+        drives: Drives::new((100..120).map(seen).collect()),
+        ..Snapshot::default()
+    }
+}
+
+#[test]
+fn drivers_are_as_slow_as_is_said_and_estimates_as_was_learned() {
+    // (what was learned of, how slow drivers are, decided, at the counter)
+    for (learned, pace, decided_at, at_counter) in [
+        (slow_traffic(), 1.5, 330.0, 540.0),
+        (slow_traffic(), 1.0, 330.0, 490.0),
+        (Snapshot::default(), 1.5, 380.0, 590.0),
+    ] {
+        let mut city = city_after(learned);
+        city.drive_at([pace; 24]);
+        on_duty(&mut city, "ada", 1_000.0);
+        city.requested(request(1, 600.0));
+        play(&mut city, 3_600.0);
+        let it = &delivered(&mut city)[0];
+        let drive = 300.0 * pace;
+        assert_eq!(
+            [it.decided_at, it.at_counter, it.delivered_at].map(seconds),
+            [decided_at, at_counter, 600.0 + 60.0 + drive + 60.0]
+        );
+    }
 }
 
 #[test]

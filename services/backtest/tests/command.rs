@@ -66,6 +66,34 @@ fn the_json_has_every_measure_per_instance_and_unweighted_means() {
 }
 
 #[test]
+fn the_tolerance_can_be_made_to_widen_and_the_results_say_so() {
+    let scratch = days();
+    let days = scratch.0.join("days");
+    let results = |widening: &str| {
+        let words = [
+            "--policy",
+            "lookahead",
+            "--tolerance-s=-600",
+            "--widening",
+            widening,
+        ];
+        arguments(&[&words[..], &[text(&days)]].concat())
+            .run()
+            .unwrap()
+    };
+    let (fixed, wider) = (results("none"), results("linear"));
+    let json: Value = serde_json::from_str(&wider.json()).unwrap();
+    assert_eq!(json["policies"][0]["widening"], "linear");
+    assert_eq!(json["policies"][0]["tolerance_s"], -600.0);
+    assert!(wider.table().contains("widening linear"));
+    assert!(!fixed.table().contains("widening"));
+    assert_ne!(fixed.policies[0].mean, wider.policies[0].mean);
+    let unknown = ["backtest", "--widening", "sideways", "days"];
+    let error = Command::try_parse_from(unknown).err().unwrap();
+    assert!(error.to_string().contains("sideways"), "{error}");
+}
+
+#[test]
 fn exported_solutions_are_feasible_and_stand_by_policy_and_instance() {
     let scratch = days();
     let (days, out) = (scratch.0.join("days"), scratch.0.join("out"));

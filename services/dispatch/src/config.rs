@@ -7,6 +7,7 @@ use std::cmp::Ordering;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::travel::Correction;
 use crate::widening::Widening;
 
 /// The settings of one geo's scheduler.
@@ -52,6 +53,8 @@ pub struct Config {
     pub pickup_service_s: f64,
     /// Time at the customer's, halved alike. Default 120.
     pub dropoff_service_s: f64,
+    /// How travel times are corrected by the drives that were seen.
+    pub correction: Correction,
 }
 
 impl Default for Config {
@@ -72,6 +75,7 @@ impl Default for Config {
             abandon_after_s: Some(5_400.0),
             pickup_service_s: 120.0,
             dropoff_service_s: 120.0,
+            correction: Correction::default(),
         }
     }
 }
@@ -136,6 +140,7 @@ impl Config {
                 value,
             });
         }
+        self.correction.check()?;
         if self.max_attempts == 0 {
             return Err(ConfigError::OutOfRange {
                 field: "max_attempts",

@@ -121,6 +121,8 @@ pub struct Tick {
     pub pending: usize,
     /// Slack at which requests were due; infinite where the policy knows none.
     pub tolerance_s: f64,
+    /// By what travel times were multiplied, from the drives seen in this hour of day.
+    pub travel_factor: f64,
     /// Sum of the decisions' scores.
     pub cost: f64,
     pub releases: Vec<Release>,

@@ -12,6 +12,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::driver::Shift;
+use crate::drives::Drive;
 use crate::ids::{DriverId, OrderId};
 use crate::point::Point;
 use crate::request::Request;
@@ -43,10 +44,11 @@ pub enum Input {
         driver_id: DriverId,
         at: At,
     },
-    /// The driver will come on duty: plans count on him before he does. What was announced later replaces it.
+    /// The driver will come on duty: plans count on him before he does. What was announced later replaces it; `None`: he
+    /// will not after all.
     ShiftAnnounced {
         driver_id: DriverId,
-        shift: Shift,
+        shift: Option<Shift>,
     },
     DriverPing {
         driver_id: DriverId,
@@ -75,6 +77,8 @@ pub enum Input {
         phase: Phase,
         at: At,
     },
+    /// A driver was seen to need so long: estimates learn from it.
+    Driven(Drive),
 }
 
 /// What an input did.

@@ -16,6 +16,7 @@ mod board;
 mod config;
 mod decision;
 mod driver;
+mod drives;
 mod fleet;
 mod follow;
 mod ids;
@@ -40,6 +41,7 @@ pub use decision::{
     Decision, Failure, FailureReason, Hold, Missing, Release, ReleaseReason, Tick, TripSlot,
 };
 pub use driver::{DriverRecord, DriverStatus, Shift};
+pub use drives::{Drive, Drives, SeenDrive};
 pub use fleet::Candidate;
 pub use ids::{DriverId, OrderId, RestaurantId, TripId};
 pub use input::{Applied, Input};
@@ -52,6 +54,6 @@ pub use request::Request;
 pub use scheduler::{Gauges, Scheduler};
 pub use snapshot::Snapshot;
 pub use time::{At, Seconds};
-pub use travel::{Road, RoadConfig, RoadConfigError, TravelTime, WholeMinutes};
+pub use travel::{Correction, Road, RoadConfig, RoadConfigError, TravelTime, WholeMinutes};
 pub use trip::{Assignment, LastDrop, Phase};
 pub use widening::Widening;

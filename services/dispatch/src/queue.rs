@@ -6,7 +6,7 @@
 //! it is safe:
 //!
 //! - `Distant`: even a driver at the edge of its search radius would not make it due before the wake
-//!   instant. Depends on no driver at all.
+//!   instant, at the slowest that travel may be estimated. Depends on no driver and no correction at all.
 //! - `Counting(driver)`: with its nearest driver at eta `e` it falls due in `h` seconds. Other drivers
 //!   who come nearer only postpone that, so only this one matters: until he is no candidate any more, or
 //!   has moved so far that his eta may have grown by `h/2` (the triangle inequality, on his odometer),
@@ -18,7 +18,7 @@
 //! - `Near(driver)`: due as soon as pressure widens the tolerance (see `widening`), so looked at every tick, and when its
 //!   nearest driver moves or is gone. For the rests above the tolerance is the widest that there can be.
 //!
-//! All rests end when the travel times change (the hour), when its own facts change, and at its expiry.
+//! All rests end when the travel times change (the hour; but `Distant` when a correction does), when its own facts change, and at its expiry.
 //! Rests are a cache: they decide when a request is looked at, never what is then seen.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -192,6 +192,18 @@ impl Queue {
         self.stirred.insert(order);
     }
 
+    /// Ends the rests that estimates of travel times decided.
+    pub fn rouse_near(&mut self, fleet: &mut Fleet) {
+        let near = self.pending.values().filter(|pending| {
+            let rest = pending.rest.as_ref();
+            rest.is_some_and(|(rest, _)| *rest != Rest::Distant)
+        });
+        let near: Vec<OrderId> = near.map(|pending| pending.request.order_id).collect();
+        for order in near {
+            self.rouse(order, fleet);
+        }
+    }
+
     /// Ends the rests that a change of a driver ends.
     pub fn stir(&mut self, stir: Stir, rules: &Rules, fleet: &mut Fleet) {
         for order in stir.watchers {
@@ -273,7 +285,7 @@ impl Queue {
             .expires_at(&rules.config)
             .max(At(now.0.saturating_add(1)));
         let bound = rules.travel.changes_after(now).min(expiry);
-        let edge = rules.travel.seconds(request.search_radius_m, now);
+        let edge = rules.slowest(request.search_radius_m, now);
         let earliest = request.due_at(rules.widest, edge);
         if now < earliest {
             return Appraisal::Rests(Rest::Distant, bound.min(earliest));

@@ -6,12 +6,17 @@ use crate::config::Config;
 use crate::driver::Shift;
 use crate::point::Place;
 use crate::time::{At, Seconds};
-use crate::travel::TravelTime;
+use crate::travel::{Corrected, TravelTime};
 
 #[derive(Debug, Clone)]
 pub(crate) struct Rules {
     pub config: Config,
+    /// Travel times as configured.
+    pub model: Arc<dyn TravelTime>,
+    /// The same as they are estimated in this tick: corrected by what was learned.
     pub travel: Arc<dyn TravelTime>,
+    /// By how much.
+    pub factor: f64,
     /// Slack at which a request is due in this tick, as the policy in force has it.
     pub tolerance: Seconds,
     /// The most that it can be in any.
@@ -23,6 +28,22 @@ pub(crate) struct Rules {
 impl Rules {
     pub fn tick(&self) -> Seconds {
         Seconds(self.config.tick_s)
+    }
+
+    /// Estimates go by this factor from now on; whether it is another one than before.
+    pub fn correct(&mut self, factor: f64) -> bool {
+        let news = factor != self.factor;
+        if news {
+            let model = self.model.clone();
+            self.travel = Arc::new(Corrected { model, factor });
+            self.factor = factor;
+        }
+        news
+    }
+
+    /// What such a distance may take at the worst, however estimates are corrected.
+    pub fn slowest(&self, distance_m: f64, at: At) -> Seconds {
+        self.model.seconds(distance_m, at) * self.config.correction.slowest()
     }
 
     pub fn eta(&self, from: Place, to: Place, at: At) -> Seconds {

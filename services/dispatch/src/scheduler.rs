@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::audit::Audit;
 use crate::config::Config;
 use crate::driver::{Driver, DriverRecord, DriverStatus, Shift};
+use crate::drives::Drives;
 use crate::fleet::{Fleet, Stir};
 use crate::ids::{DriverId, OrderId};
 use crate::input::{Applied, Input};
@@ -29,6 +30,7 @@ pub struct Scheduler {
     pub(crate) fleet: Fleet,
     pub(crate) queue: Queue,
     pub(crate) trips: Trips,
+    pub(crate) drives: Drives,
     pub(crate) audit: Audit,
     /// Requests that came in, and those that left by withdrawal, delivery or failure.
     pub(crate) entered: u64,
@@ -45,7 +47,9 @@ impl Scheduler {
         Scheduler {
             rules: Rules {
                 config,
+                model: travel.clone(),
                 travel,
+                factor: 1.0,
                 tolerance,
                 widest,
                 listening_since: At::MIN,
@@ -54,6 +58,7 @@ impl Scheduler {
             fleet: Fleet::default(),
             queue: Queue::default(),
             trips: Trips::default(),
+            drives: Drives::default(),
             audit: Audit::default(),
             entered: 0,
             left: 0,
@@ -111,6 +116,7 @@ impl Scheduler {
         for request in snapshot.pending {
             queue.insert(request, rules, fleet);
         }
+        scheduler.drives = snapshot.drives;
         scheduler.entered = (scheduler.queue.len() + scheduler.trips.len()) as u64;
         scheduler
     }
@@ -129,6 +135,7 @@ impl Scheduler {
                 .iter()
                 .map(|driver| self.record(driver))
                 .collect(),
+            drives: self.drives.clone(),
         }
     }
 
@@ -185,6 +192,7 @@ impl Scheduler {
                 phase,
                 at,
             } => self.progress(order_id, &driver_id, phase, at),
+            Input::Driven(drive) => self.learn(drive),
         }
     }
 
@@ -268,11 +276,11 @@ impl Scheduler {
         Applied::Changed
     }
 
-    fn announce(&mut self, id: &DriverId, shift: Shift) -> Applied {
+    fn announce(&mut self, id: &DriverId, shift: Option<Shift>) -> Applied {
         let known = self.fleet.get(id).and_then(|driver| driver.next_shift);
-        let news = known.is_none_or(|(known, _)| known != shift);
-        let shift = self.rules.placed(shift);
-        self.change_driver(id, |driver| driver.next_shift = Some(shift));
+        let news = known.map(|(known, _)| known) != shift;
+        let shift = shift.map(|shift| self.rules.placed(shift));
+        self.change_driver(id, |driver| driver.next_shift = shift);
         Applied::changed_if(news)
     }
 

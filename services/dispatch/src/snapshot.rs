@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::driver::DriverRecord;
+use crate::drives::Drives;
 use crate::request::Request;
 use crate::trip::Assignment;
 
@@ -18,4 +19,6 @@ pub struct Snapshot {
     pub assignments: Vec<Assignment>,
     /// `drivers`; positions may be left out if pings bring them back.
     pub drivers: Vec<DriverRecord>,
+    /// `drives`
+    pub drives: Drives,
 }

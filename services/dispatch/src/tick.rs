@@ -26,6 +26,7 @@ struct KeptBack {
 impl Scheduler {
     /// Decides what is due at `now`. Instants of successive ticks must not go back.
     pub fn tick(&mut self, now: At) -> Tick {
+        self.correct_travel(now);
         let mut failures = Vec::new();
         let mut releases = self.lapse(now, &mut failures);
         let missing = self.miss_drivers(now, &mut releases);
@@ -53,6 +54,7 @@ impl Scheduler {
             matched: decisions.len(),
             pending: self.queue.len(),
             tolerance_s: self.rules.tolerance.0,
+            travel_factor: self.rules.factor,
             cost: decisions.iter().map(|decision| decision.score).sum(),
             releases,
             missing,

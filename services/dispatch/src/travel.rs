@@ -2,11 +2,15 @@
 //!
 //! The geometry is the model's too: it maps points to places and measures between them. What the scheduler relies on is small, and each method says it.
 
+mod corrected;
+mod correction;
 mod grid;
 mod road;
 
 use std::fmt;
 
+pub(crate) use corrected::Corrected;
+pub use correction::Correction;
 pub use grid::WholeMinutes;
 pub use road::{Road, RoadConfig, RoadConfigError};
 
@@ -32,6 +36,9 @@ pub trait TravelTime: fmt::Debug + Send + Sync {
 
     /// The first instant after `at` at which the same distance may take another time; `At::MAX` when it never changes.
     fn changes_after(&self, at: At) -> At;
+
+    /// The hour of day there, 0 to 23; 0 where times do not depend on it.
+    fn hour(&self, at: At) -> u8;
 
     /// The travel time between two places for a driver who leaves at `at`.
     fn eta(&self, from: Place, to: Place, at: At) -> Seconds {

@@ -61,11 +61,11 @@ fn ann_will_come(begins_in_s: f64) -> Scheduler {
     let mut scheduler = scheduler(quiet(), grid(), &PolicySpec::default());
     let announced = Input::ShiftAnnounced {
         driver_id: driver("ann"),
-        shift: Shift {
+        shift: Some(Shift {
             begins: at(600.0 + begins_in_s),
             ends: at(9_000.0),
             start: metres(0.0, 0.0),
-        },
+        }),
     };
     apply(&mut scheduler, [announced]);
     bob_comes_and_an_order_is_due(&mut scheduler, 600.0);

@@ -176,6 +176,7 @@ impl City {
             Due::Poison(number) => self.poison(number),
             Due::DelayTold(order) => self.tell_delay(order, now),
             Due::FoodReady(order) => self.food_ready(order, now),
+            Due::Announce(driver) => self.announce(driver, now),
             Due::GoOnline(driver) => self.go_online(driver, now),
             Due::ShiftEnd(driver) => self.shift_end(driver, now),
             Due::Ping(driver) => self.ping(driver, now),

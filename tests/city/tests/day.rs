@@ -164,6 +164,33 @@ fn a_meal_is_taken_when_driver_and_food_are_there_and_never_before() {
 }
 
 #[test]
+fn drivers_come_when_and_where_they_announced_before() {
+    let services = live(&mut city(World::default(), 5));
+    let mut announced = HashMap::new();
+    let mut came = 0;
+    for (_, emission) in services.said {
+        match emission.content {
+            Content::Driver(DriverEvent::ShiftAnnounced(event)) => {
+                assert!(
+                    announced
+                        .insert(event.driver_id, event.shift.unwrap())
+                        .is_none()
+                );
+            }
+            Content::Driver(DriverEvent::DriverOnline(event)) => {
+                let shift = &announced[&event.driver_id];
+                assert_eq!(shift.starts_at, event.occurred_at);
+                assert_eq!(Some(shift.ends_at), event.shift_ends_at);
+                assert_eq!(shift.location, event.location);
+                came += 1;
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(came, SIZE.couriers);
+}
+
+#[test]
 fn all_ids_of_a_run_differ_and_so_do_those_of_the_next_run() {
     let ids = |start: i64| {
         let mut city = City::new(

@@ -2,7 +2,7 @@
 
 use dispatch::{Assignment, At, DriverId, OrderId, Phase, Request};
 
-use super::Book;
+use super::{Book, DriveRow};
 use crate::order::{Driver, OpenOrder, OrderState, RowVersion};
 
 /// A row to insert into `assignments`.
@@ -18,6 +18,7 @@ pub struct Changes {
     pub phases: Vec<PhaseRow>,
     pub drivers: Vec<DriverRow>,
     pub orders: Vec<OrderRow>,
+    pub drives: Vec<DriveRow>,
 }
 
 /// An assignment that is over.
@@ -81,7 +82,10 @@ impl Book {
     /// The changes of this cycle; the book takes them as stored and forgets the orders that have ended.
     pub fn take_changes(&mut self) -> Changes {
         let touched = std::mem::take(&mut self.touched);
-        let mut changes = Changes::default();
+        let mut changes = Changes {
+            drives: touched.drives.into_values().collect(),
+            ..Changes::default()
+        };
         for order_id in touched.phases {
             changes.phases.extend(self.take_phase(order_id));
         }

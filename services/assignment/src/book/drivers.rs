@@ -1,12 +1,12 @@
 //! What drivers say: on duty and off, where they are, and how far the orders they hold have come.
 
 use chrono::{DateTime, Utc};
-use contracts::driver::{DriverOffline, DriverOnline};
+use contracts::driver::{DriverOffline, DriverOnline, ShiftAnnounced};
 use contracts::driver_assignment::{MissingReason, ReleaseReason};
 use contracts::streams::DriverEvent;
 use contracts::value;
 use dispatch::{
-    Applied, Assignment, At, DriverId, Input, LastDrop, OrderId, Phase, Point, Seconds,
+    Applied, Assignment, At, DriverId, Input, LastDrop, OrderId, Phase, Point, Seconds, Shift,
 };
 use runtime::{Reject, Verdict};
 use uuid::Uuid;
@@ -61,6 +61,7 @@ impl Book {
         let said = match event {
             DriverEvent::DriverOnline(event) => return self.online(event, origin),
             DriverEvent::DriverOffline(event) => return self.offline(event, origin, now),
+            DriverEvent::ShiftAnnounced(event) => return self.announced(event, origin),
             DriverEvent::AssignmentAccepted(event) => said!(Accepted, event, None),
             DriverEvent::AssignmentDeclined(event) => said!(Declined, event, None),
             DriverEvent::DriverArrived(event) => said!(Arrived, event, event.location.as_ref()),
@@ -97,9 +98,34 @@ impl Book {
             driver.free_since = driver.free_since.max(at);
         }
         (driver.on_duty, driver.duty_at, driver.shift_end) = (true, at, shift_end);
+        driver.next_shift = None;
         if newest {
             driver.seen = Some((point, at));
         }
+        self.touched.drivers.insert(driver_id);
+        Verdict::Done
+    }
+
+    /// The driver need not be known: who will come for the first time counts as well.
+    fn announced(&mut self, event: &ShiftAnnounced, origin: Origin<'_>) -> Verdict {
+        let shift = match announced_shift(event) {
+            Ok(shift) => shift,
+            Err(reject) => return Verdict::Reject(reject),
+        };
+        let said_at = happened_at(event.occurred_at, origin.timestamp_ms);
+        if shift.is_some_and(|shift| shift.ends <= said_at) {
+            return Verdict::Skip("shift_is_over");
+        }
+        let driver_id = DriverId::new(&*event.driver_id);
+        let announced = Input::ShiftAnnounced {
+            driver_id: driver_id.clone(),
+            shift,
+        };
+        if self.scheduler.apply(announced) != Applied::Changed {
+            return Verdict::Skip("repeated");
+        }
+        let driver = self.drivers.entry(driver_id.clone());
+        driver.or_insert_with(Driver::unknown).next_shift = shift;
         self.touched.drivers.insert(driver_id);
         Verdict::Done
     }
@@ -213,6 +239,9 @@ impl Book {
         let customer = assignment.map(|assignment| assignment.request.customer);
         if phase == Phase::PickedUp {
             self.pickups.extend(assignment.map(|it| met(it, at)));
+        }
+        if phase == Phase::Delivered {
+            self.learn(order_id, at);
         }
         let input = Input::Progress {
             order_id,
@@ -329,6 +358,28 @@ impl Book {
         };
         self.scheduler.apply(ping) == Applied::Changed
     }
+}
+
+/// The shift as dispatch has it, `None` where one is withdrawn; one that cannot be is rejected by name.
+pub fn announced_shift(event: &ShiftAnnounced) -> Result<Option<Shift>, Reject> {
+    let Some(shift) = &event.shift else {
+        return Ok(None);
+    };
+    let start = units::point(&shift.location);
+    let start =
+        start.map_err(|error| Reject::new("invalid_field", format!("shift.location: {error}")))?;
+    if shift.ends_at <= shift.starts_at {
+        let problem = format!(
+            "shift.ends_at = {}, must be after shift.starts_at = {}",
+            shift.ends_at, shift.starts_at
+        );
+        return Err(Reject::new("invalid_field", problem));
+    }
+    Ok(Some(Shift {
+        begins: units::at(shift.starts_at),
+        ends: units::at(shift.ends_at),
+        start,
+    }))
 }
 
 fn met(assignment: &Assignment, picked_up_at: At) -> Pickup {

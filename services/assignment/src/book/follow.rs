@@ -25,6 +25,12 @@ pub fn is_of_tick(fact: &Fact) -> bool {
 }
 
 impl Book {
+    /// The live lane estimated travel times by this factor at `at`; true if what was heard here says otherwise, and it is taken
+    /// over.
+    pub fn follow_correction(&mut self, at: At, factor: f64) -> bool {
+        self.scheduler.follow_correction(at, factor)
+    }
+
     /// Takes over a fact of the tick at `at`; `false` if it contradicts what the book knows, which then stays as it is.
     /// Facts have to come in the order in which they were told.
     pub fn follow(&mut self, fact: &Fact, at: At) -> bool {

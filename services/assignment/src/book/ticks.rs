@@ -32,6 +32,8 @@ pub struct Pulse {
     pub matched: usize,
     /// For how long the oldest of those that still wait has been due for a driver at the door.
     pub oldest_due: Seconds,
+    /// By what travel times were multiplied.
+    pub travel_factor: f64,
     /// Whom each due order goes to.
     pub decided: Vec<(OrderId, DriverId)>,
     /// Whom each of those waits for that were left although somebody is free.
@@ -117,6 +119,7 @@ impl Book {
             due: tick.due,
             matched: tick.matched,
             oldest_due: self.scheduler.oldest_due(tick.at),
+            travel_factor: tick.travel_factor,
             decided: decided
                 .map(|it| (it.order_id, it.driver_id.clone()))
                 .collect(),

@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
 use dispatch::{
-    Assignment, At, DriverId, LastDrop, OrderId, Point, Request, RestaurantId, Snapshot, TripId,
+    Assignment, At, DriverId, Drives, LastDrop, OrderId, Point, Request, RestaurantId, Shift,
+    Snapshot, TripId,
 };
 use futures::TryStreamExt;
 use sqlx::PgConnection;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
-use super::{StoreError, column};
+use super::{StoreError, column, drives};
 use crate::book::active_phase;
 use crate::metric;
 use crate::order::{Driver, Held, OpenOrder, Order, OrderState};
@@ -35,7 +36,8 @@ pub async fn load(
         .map(|geo| ((*geo).to_owned(), StoredLane::default()))
         .collect();
     let statement = "SELECT geo, driver_id, version, on_duty, duty_at, shift_ends_at, free_since, active_trip, lat, lon, \
-        seen_at, last_drop_at, last_drop_lat, last_drop_lon FROM drivers WHERE geo = ANY($1)";
+        seen_at, last_drop_at, last_drop_lat, last_drop_lon, next_shift_starts_at, next_shift_ends_at, next_shift_lat, \
+        next_shift_lon FROM drivers WHERE geo = ANY($1)";
     // Row by row: all rows of a large geo at once are several times what is kept of them.
     let mut rows = sqlx::query(statement).bind(geos).fetch(&mut *tx);
     while let Some(row) = rows.try_next().await? {
@@ -74,7 +76,12 @@ pub async fn load(
         lane.orders.insert(order_id, order);
     }
     drop(rows);
+    let mut seen: HashMap<String, Vec<_>> = HashMap::new();
+    for (geo, drive) in drives::load(tx, geos).await? {
+        seen.entry(geo).or_default().push(drive);
+    }
     for (geo, lane) in &mut lanes {
+        lane.snapshot.drives = Drives::new(seen.remove(geo).unwrap_or_default());
         lane.hand_out(geo)?;
     }
     Ok(lanes)
@@ -132,11 +139,32 @@ fn driver(row: &PgRow) -> Result<(DriverId, Driver), StoreError> {
         active_trip: column::<Option<Uuid>>(row, DRIVERS, "active_trip")?.map(TripId),
         held: BTreeSet::new(),
         last_drop: last_drop.map(|(customer, at)| LastDrop { at, customer }),
+        next_shift: next_shift(row)?,
     };
     Ok((
         DriverId::new(column::<&str>(row, DRIVERS, "driver_id")?),
         driver,
     ))
+}
+
+fn next_shift(row: &PgRow) -> Result<Option<Shift>, StoreError> {
+    let instant = |name| column::<Option<DateTime<Utc>>>(row, DRIVERS, name);
+    let (begins, ends) = (
+        instant("next_shift_starts_at")?,
+        instant("next_shift_ends_at")?,
+    );
+    let Some((begins, ends)) = begins.zip(ends) else {
+        return Ok(None);
+    };
+    let (lat, lon) = (
+        column(row, DRIVERS, "next_shift_lat")?,
+        column(row, DRIVERS, "next_shift_lon")?,
+    );
+    Ok(Some(Shift {
+        begins: at(begins),
+        ends: at(ends),
+        start: point(DRIVERS, lat, lon)?,
+    }))
 }
 
 fn request(row: &PgRow) -> Result<Request, StoreError> {

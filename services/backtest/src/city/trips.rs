@@ -1,6 +1,6 @@
 //! The trips of a simulated city: to the restaurant, with the meals from door to door, and free again.
 
-use dispatch::{At, Decision, DriverId, Input, OrderId, Phase, Point, Seconds, TripId};
+use dispatch::{At, Decision, DriverId, Input, OrderId, Phase, Point, TripId};
 
 use super::{City, Delivered, Fate, Step};
 
@@ -26,9 +26,6 @@ impl City {
     pub(super) fn depart(&mut self, trip_id: TripId, decisions: &[Decision]) {
         let driver_id = decisions[0].driver_id.clone();
         let orders: Vec<OrderId> = decisions.iter().map(|decision| decision.order_id).collect();
-        let arrives_at = self
-            .now
-            .plus(Seconds(decisions[0].driver_eta_to_restaurant_s));
         let restaurant = self.meals.get(&orders[0]).map(|m| m.request.restaurant);
         for order_id in &orders {
             if let Some(meal) = self.meals.get_mut(order_id) {
@@ -43,9 +40,11 @@ impl City {
         let Some(restaurant) = restaurant else {
             return;
         };
+        let from = rider.position.unwrap_or(restaurant);
+        let arrives_at = self.now.plus(self.way(from, restaurant, self.now));
         let trip = Trip {
             driver_id,
-            from: rider.position.unwrap_or(restaurant),
+            from,
             restaurant,
             departs_at: self.now,
             arrives_at,
@@ -125,8 +124,7 @@ impl City {
         };
         let next = trip.orders.first().and_then(|order| self.meals.get(order));
         if let Some(to) = next.map(|meal| meal.request.customer) {
-            let (from, to) = (self.travel.place(from), self.travel.place(to));
-            let way = self.travel.eta(from, to, leaves_at);
+            let way = self.way(from, to, leaves_at);
             let at = leaves_at.plus(way).plus(self.half_dropoff).max(self.now);
             self.agenda.note(at, Step::Drop(trip_id));
         }

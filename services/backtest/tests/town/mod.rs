@@ -7,15 +7,18 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use backtest::instance::at_minute;
-use backtest::{Drop, Instance, Solution, Trip};
-use dispatch::{PolicySpec, Seconds};
+use backtest::{Drop, Instance, Solution, Tolerance, Trip};
+use dispatch::{PolicySpec, Seconds, Widening};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 /// Every policy there is.
 pub const POLICIES: &[&str] = &["fifo", "slack-greedy", "lookahead", "bundle"];
 
-pub const TOLERANCE: Seconds = Seconds(120.0);
+pub const TOLERANCE: Tolerance = Tolerance {
+    slack: Seconds(120.0),
+    widening: Widening::None,
+};
 
 pub fn policy(name: &str) -> PolicySpec {
     serde_json::from_value(serde_json::json!({ "name": name })).unwrap()

@@ -38,6 +38,10 @@ impl TravelTime for WholeMinutes {
     fn changes_after(&self, _at: At) -> At {
         At::MAX
     }
+
+    fn hour(&self, _at: At) -> u8 {
+        0
+    }
 }
 
 #[cfg(test)]

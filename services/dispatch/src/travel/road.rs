@@ -117,7 +117,7 @@ impl Road {
     }
 
     fn pace(&self, at: At) -> f64 {
-        self.pace[(self.local_seconds(at).div_euclid(HOUR_S)).rem_euclid(24) as usize]
+        self.pace[usize::from(self.hour(at))]
     }
 }
 
@@ -151,6 +151,10 @@ impl TravelTime for Road {
         let into_hour = self.local_seconds(at).rem_euclid(HOUR_S);
         let whole = at.0.div_euclid(1_000_000).saturating_sub(into_hour);
         At(whole.saturating_add(HOUR_S).saturating_mul(1_000_000))
+    }
+
+    fn hour(&self, at: At) -> u8 {
+        (self.local_seconds(at).div_euclid(HOUR_S)).rem_euclid(24) as u8
     }
 }
 

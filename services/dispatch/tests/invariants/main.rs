@@ -14,8 +14,9 @@ mod world;
 use std::collections::{BTreeMap, BTreeSet};
 
 use dispatch::{
-    Applied, At, BundleConfig, Config, Failure, FailureReason, Input, OrderId, Phase, PlanConfig,
-    Point, PolicySpec, Release, ReleaseReason, Request, Scheduler, Shift, Tick, Widening,
+    Applied, At, BundleConfig, Config, Correction, Drive, Failure, FailureReason, Input, OrderId,
+    Phase, PlanConfig, Point, PolicySpec, Release, ReleaseReason, Request, Scheduler, Shift, Tick,
+    Widening,
 };
 use oracle::{Expected, Oracle};
 use proptest::prelude::*;
@@ -53,6 +54,12 @@ impl<'a> Story<'a> {
             offer_timeout_s: setting.answers.then_some(45.0),
             vanish_after_s: setting.silence.then_some(80.0),
             abandon_after_s: Some(400.0),
+            correction: Correction {
+                on: setting.corrected,
+                drives: 5,
+                at_least: 2,
+                ..Correction::default()
+            },
             ..Config::default()
         };
         let travel = match setting.city {
@@ -74,6 +81,7 @@ impl<'a> Story<'a> {
                 config,
                 travel,
                 policy,
+                factor: 1.0,
             },
             log: Vec::new(),
             whereabouts: BTreeMap::new(),
@@ -175,7 +183,7 @@ impl<'a> Story<'a> {
                 };
                 self.apply(Input::ShiftAnnounced {
                     driver_id: driver_id(driver),
-                    shift,
+                    shift: (begins_in > -30.0).then_some(shift),
                 });
             }
             Step::Ping {
@@ -215,6 +223,10 @@ impl<'a> Story<'a> {
                 let Some(leg) = self.live.assignment_of(order(number)).cloned() else {
                     return Ok(());
                 };
+                let drive = self.live.drive_to_door(order(number), now);
+                if let Some(drive) = drive.filter(|_| phase == Phase::Delivered) {
+                    self.apply(Input::Driven(drive));
+                }
                 let progress = Input::Progress {
                     order_id: order(number),
                     driver_id: leg.driver_id,
@@ -224,6 +236,20 @@ impl<'a> Story<'a> {
                 if self.apply(progress) == Applied::Changed && phase == Phase::Delivered {
                     self.whereabouts.insert(order(number), "delivered");
                 }
+            }
+            Step::Driven {
+                order: number,
+                from,
+                to,
+                took,
+            } => {
+                self.apply(Input::Driven(Drive {
+                    order_id: order(number),
+                    from: self.place(from),
+                    to: self.place(to),
+                    left_at: before(took),
+                    arrived_at: now,
+                }));
             }
         }
         Ok(())
@@ -245,17 +271,22 @@ impl<'a> Story<'a> {
             &tick,
             "a rebuilt scheduler decides otherwise"
         );
-        // Silence is noticed by the next beat, and so is what a plan makes of time going by and what pressure does;
-        // everything else at its instant.
+        // Silence is noticed by the next beat, and so is what a plan makes of time going by and what pressure does, and what is
+        // estimated of travel; everything else at its instant.
         prop_assert!(
             wanted
                 || self.setting.widening != Widening::None
+                || self.setting.corrected
                 || self.setting.silence
                 || self.setting.policy.plans()
                 || !tick.decided(),
             "decided unasked: {:?}",
             tick
         );
+        self.oracle.factor = self.oracle.learned(&before, to);
+        prop_assert_eq!(tick.travel_factor, self.oracle.factor);
+        let corrected = usize::from(tick.travel_factor != 1.0 && !tick.decisions.is_empty());
+        Seen::count(&self.seen.corrected, corrected);
         let abandoned = |failure: &Failure| failure.reason == FailureReason::Abandoned;
         if tick.releases.is_empty() && !tick.failures.iter().any(abandoned) {
             prop_assert_eq!(tick.tolerance_s, self.oracle.tolerance(&before, to));
@@ -401,6 +432,7 @@ impl<'a> Story<'a> {
             config,
             travel,
             policy,
+            ..
         } = &self.oracle;
         self.shadow = Scheduler::restore(config.clone(), travel.clone(), policy.build(), tables);
         let heard = |at: &At| at.plus(dispatch::Seconds(config.location_ttl_s)) >= self.now;
@@ -425,6 +457,7 @@ impl<'a> Story<'a> {
             config,
             travel,
             policy,
+            ..
         } = &self.oracle;
         let mut again = scheduler(config.clone(), travel.clone(), policy);
         for entry in &self.log {

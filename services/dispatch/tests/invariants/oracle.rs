@@ -14,6 +14,8 @@ pub struct Oracle {
     pub config: Config,
     pub travel: Arc<dyn TravelTime>,
     pub policy: PolicySpec,
+    /// By what travel times are multiplied in the tick at hand.
+    pub factor: f64,
 }
 
 /// What the oracle expects of a request.
@@ -55,12 +57,30 @@ impl Oracle {
         tolerance_s + widening_s * share.clamp(0.0, 1.0)
     }
 
+    /// By what travel times are multiplied: the median over the latest drives of the hour, in steps of one in 64.
+    pub fn learned(&self, state: &Snapshot, now: At) -> f64 {
+        let correction = &self.config.correction;
+        let hour = self.travel.hour(now);
+        let of_hour = state.drives.iter().filter(|drive| drive.hour == hour);
+        let mut ratios: Vec<f64> = of_hour.map(|drive| drive.ratio).collect();
+        if !correction.on || ratios.len() < correction.at_least as usize {
+            return 1.0;
+        }
+        ratios.sort_by(f64::total_cmp);
+        let middle = ratios.len() / 2;
+        let median = match ratios.len() % 2 {
+            1 => ratios[middle],
+            _ => (ratios[middle - 1] + ratios[middle]) / 2.0,
+        };
+        ((median * 64.0).round() / 64.0).clamp(correction.least, correction.most)
+    }
+
     /// The eta of a driver who may take the request, straight from the definitions.
     pub fn eta(&self, record: &DriverRecord, request: &Request, now: At) -> Option<f64> {
         let (place, seen_at) = (self.travel.place(record.position?), record.seen_at?);
         let pickup = self.travel.place(request.restaurant);
         let distance = self.travel.distance_m(place, pickup);
-        let eta = self.travel.seconds(distance, now);
+        let eta = self.travel.seconds(distance, now) * self.factor;
         let counter = now.plus(eta + Seconds(self.config.pickup_service_s / 2.0));
         let allowed = record.online
             && seen_at.plus(Seconds(self.config.location_ttl_s)) >= now

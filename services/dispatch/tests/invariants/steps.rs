@@ -48,6 +48,12 @@ pub enum Step {
         order: u128,
         phase: Phase,
     },
+    Driven {
+        order: u128,
+        from: (i32, i32),
+        to: (i32, i32),
+        took: f64,
+    },
     /// The shadow loses its memory and is rebuilt from tables and recent pings.
     Crash,
 }
@@ -77,9 +83,11 @@ pub fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => driver.clone().prop_map(Step::Offline),
         1 => (driver.clone(), -60.0..900.0, place.clone())
             .prop_map(|(driver, begins_in, at)| Step::Announced { driver, begins_in, at }),
-        8 => (driver.clone(), place, lag.clone()).prop_map(|(driver, at, lag)| Step::Ping { driver, at, lag }),
+        8 => (driver.clone(), place.clone(), lag.clone()).prop_map(|(driver, at, lag)| Step::Ping { driver, at, lag }),
         1 => (driver, lag).prop_map(|(driver, lag)| Step::Left { driver, lag }),
         1 => order.clone().prop_map(Step::Declined),
+        2 => (0..100u128, place.clone(), place.clone(), 0.0..900.0)
+            .prop_map(|(order, from, to, took)| Step::Driven { order, from, to, took }),
         6 => (order, phase).prop_map(|(order, phase)| Step::Progress { order, phase }),
         1 => Just(Step::Crash),
     ];
@@ -120,6 +128,7 @@ pub struct Setting {
     pub silence: bool,
     pub answers: bool,
     pub widening: Widening,
+    pub corrected: bool,
 }
 
 pub fn settings() -> impl Strategy<Value = Setting> {
@@ -136,9 +145,10 @@ pub fn settings() -> impl Strategy<Value = Setting> {
         any::<bool>(),
         any::<bool>(),
         prop_oneof![3 => Just(Widening::None), 2 => Just(Widening::Linear)],
+        any::<bool>(),
     )
         .prop_map(
-            |(city, policy, drivers, tolerance_s, silence, answers, widening)| Setting {
+            |(city, policy, drivers, tolerance_s, silence, answers, widening, corrected)| Setting {
                 city,
                 policy,
                 drivers,
@@ -146,6 +156,7 @@ pub fn settings() -> impl Strategy<Value = Setting> {
                 silence,
                 answers,
                 widening,
+                corrected,
             },
         )
 }

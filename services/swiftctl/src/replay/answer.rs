@@ -40,6 +40,9 @@ pub struct Exactness {
     pub ticks: u64,
     pub differing: u64,
     pub take_overs: u64,
+    /// Of those in run-up and span, ticks whose correction of travel times was taken from their record: what taught it is older
+    /// than what was read.
+    pub told_corrections: u64,
     /// Facts of the span that no recorded tick told.
     pub untold: usize,
 }
@@ -356,8 +359,12 @@ fn repeated(it: &Exactness, decisions: u64) -> String {
             it.contradicted, it.run_up_differing
         ),
     };
+    let told = match it.told_corrections {
+        0 => String::new(),
+        told => format!("; {told} had learned travel times from drives older than what was read"),
+    };
     format!(
-        "recorded: {} ticks with {decisions} decisions and {} take-overs repeated, {exact}{before}",
+        "recorded: {} ticks with {decisions} decisions and {} take-overs repeated, {exact}{before}{told}",
         it.ticks, it.take_overs
     )
 }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use assignment::book::request;
+use assignment::book::{announced_shift, request};
 use assignment::config::GeoRules;
 use assignment::event::Event;
 use assignment::rerun::{Memo, Rerun};
@@ -24,7 +24,8 @@ use crate::replay::open_loop::Compared;
 use crate::replay::tape::Heard;
 
 pub const MEANING: &str = "The city is simulated on from --from twice, with the same orders, cancellations, kitchens and shifts: old under \
-the recorded rules, new under the others. Drivers accept what they are offered, drive at the configured speed and wait for the food; \
+the recorded rules, new under the others. Drivers accept what they are offered, drive as fast as the recorded rules had learned by --from (at the configured speeds where \
+they had not) and wait for the food; nothing is learned on the way; \
 declines, detours and drivers who get lost are not simulated, so compare new with old, and old with happened to see how far the \
 simulation is from the world. Times are over orders that both delivered, seconds of the world; intervals are 95 %, by a Poisson \
 bootstrap over orders with a fixed seed, and cover the chance of which orders came, not what the simulation leaves out.";
@@ -146,15 +147,14 @@ impl ClosedLoop {
         from: DateTime<Utc>,
         time_scale: f64,
     ) -> ClosedLoop {
+        let learned = &memo.snapshot.drives;
+        let factor = |hour: usize| learned.factor(hour as u8, &old.dispatch.correction);
         let city = |rules: &GeoRules| {
             let (travel, policy) = (rules.travel.clone(), rules.policy.clone());
-            City::new(
-                &rules.dispatch,
-                travel,
-                policy,
-                memo.snapshot.clone(),
-                at(from),
-            )
+            let snapshot = memo.snapshot.clone();
+            let mut city = City::new(&rules.dispatch, travel, policy, snapshot, at(from));
+            city.drive_at(std::array::from_fn(factor));
+            city
         };
         let drivers = memo.snapshot.drivers.iter();
         let on_duty = drivers.filter(|driver| driver.online);
@@ -207,6 +207,13 @@ impl ClosedLoop {
                 let shift_end = event.shift_ends_at.map(at);
                 self.on_duty.insert(driver_id.clone(), ());
                 self.both(|city| city.online(&driver_id, point, shift_end));
+            }
+            Event::Driver(DriverEvent::ShiftAnnounced(event)) => {
+                // One that cannot be was rejected.
+                if let Ok(shift) = announced_shift(event) {
+                    let driver_id = DriverId::new(&*event.driver_id);
+                    self.both(|city| city.announced(&driver_id, shift));
+                }
             }
             Event::Driver(DriverEvent::DriverOffline(event)) => {
                 let driver_id = DriverId::new(&*event.driver_id);

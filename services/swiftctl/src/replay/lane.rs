@@ -46,6 +46,9 @@ pub struct Repeated {
     pub before: Memo,
     /// How what was decided now differs from what was recorded; empty when it does not.
     pub differs: Vec<String>,
+    /// Its correction of travel times could not be found again here, and was taken from the record: what taught it is older
+    /// than the logs.
+    pub is_told: bool,
 }
 
 impl Lane {
@@ -139,13 +142,16 @@ impl Lane {
 
     /// Takes over what the tick told; returns how much of it contradicts what is known here.
     pub fn follow(&mut self, tick: &DispatchTick, told: &[DriverAssignmentEvent]) -> usize {
-        self.rerun.follow(told, units::at(tick.ticked_at))
+        let at = units::at(tick.ticked_at);
+        self.rerun.follow_correction(at, travel_factor(tick));
+        self.rerun.follow(told, at)
     }
 
     /// Decides again, and goes on with what was recorded.
     pub fn repeat(&mut self, tick: &DispatchTick, told: &[DriverAssignmentEvent]) -> Repeated {
-        let before = self.rerun.memo();
         let at = units::at(tick.ticked_at);
+        let is_told = self.rerun.follow_correction(at, travel_factor(tick));
+        let before = self.rerun.memo();
         let mut stored = self.rerun.take_writes();
         let (ticked, facts) = self.rerun.tick(at, refused(tick));
         let mut differs = Vec::new();
@@ -197,8 +203,17 @@ impl Lane {
         }
         stored.extend(self.rerun.take_writes());
         self.rerun.put_writes(stored);
-        Repeated { before, differs }
+        Repeated {
+            before,
+            differs,
+            is_told,
+        }
     }
+}
+
+/// Ticks that name none were decided before anything was learned of travel times.
+fn travel_factor(tick: &DispatchTick) -> f64 {
+    tick.travel_factor.unwrap_or(1.0)
 }
 
 /// The decisions of the tick that the tables took back.

@@ -194,10 +194,12 @@ impl Replay {
             let repeated = lane.repeat(tick, told);
             self.exactness.run_up += 1;
             self.exactness.run_up_differing += u64::from(!repeated.differs.is_empty());
+            self.exactness.told_corrections += u64::from(repeated.is_told);
             return Ok(());
         }
         let repeated = lane.repeat(tick, told);
         self.exactness.add(tick, &repeated.differs);
+        self.exactness.told_corrections += u64::from(repeated.is_told);
         self.paper
             .repeated(tick, told, &repeated.differs, self.choice.is_recorded())?;
         let Some(beside) = &mut self.beside else {

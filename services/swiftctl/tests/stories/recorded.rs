@@ -5,7 +5,7 @@ use std::time::Duration;
 use city::Size;
 use contracts::Topic;
 use contracts::streams::DriverAssignmentTick;
-use harness::wait_for;
+use harness::{Isolation, wait_for};
 
 use crate::city::{ROUGH, Town};
 use crate::platform::Platform;
@@ -27,6 +27,9 @@ async fn every_decision_of_a_rough_hour_with_rebalances_is_repeated_bit_for_bit(
         let own = [
             ("RUNTIME__INSTANCE", instance),
             ("RUNTIME__SESSION_TIMEOUT_MS", "6000"),
+            // Drivers are faster than it says: there is something to learn.
+            ("ASSIGNMENT__TRAVEL__DETOUR", "1.9"),
+            ("ASSIGNMENT__DISPATCH__CORRECTION__AT_LEAST", "8"),
         ];
         let city = settings.iter().map(|(name, value)| (&**name, &**value));
         city.chain(own).collect::<Vec<_>>()
@@ -47,6 +50,9 @@ async fn every_decision_of_a_rough_hour_with_rebalances_is_repeated_bit_for_bit(
     };
     tokio::join!(town.live(&platform), meddle);
 
+    let factors = travel_factors(&platform).await;
+    let corrected = factors.iter().filter(|factor| **factor < 0.9).count();
+    assert!(corrected > 20, "{factors:?}");
     let (from, to) = (begin.to_rfc3339(), crate::platform::now().to_rfc3339());
     let span = ["--geo", GEO, "--from", &from, "--to", &to];
     let arguments = [&["replay", "shadow"][..], &span, &["--policy", "recorded"]].concat();
@@ -60,6 +66,8 @@ async fn every_decision_of_a_rough_hour_with_rebalances_is_repeated_bit_for_bit(
     );
     assert_eq!(repeated["differing"], 0, "{:#}", answer["differences"]);
     assert_eq!(repeated["untold"], 0, "{repeated}");
+    // What was learned of travel times is learned again, from the same drives.
+    assert_eq!(repeated["told_corrections"], 0, "{repeated}");
     assert_eq!(answer["differences"].as_array().unwrap().len(), 0);
     let decisions = answer["decisions"].as_array().unwrap().len();
     assert!(decisions > 100, "{decisions} decisions");
@@ -67,7 +75,7 @@ async fn every_decision_of_a_rough_hour_with_rebalances_is_repeated_bit_for_bit(
     assert_eq!(platform.json(&arguments), answer);
 
     for (service, tables) in [
-        ("assignment", 3),
+        ("assignment", 4),
         ("orders", 3),
         ("payments", 1),
         ("notifier", 1),
@@ -106,6 +114,22 @@ async fn every_decision_of_a_rough_hour_with_rebalances_is_repeated_bit_for_bit(
         before.as_u64().unwrap() + 1
     );
     assert_eq!(touched[0]["columns"]["amount_minor"], 1, "{touched:?}");
+}
+
+/// By what each recorded tick multiplied travel times.
+async fn travel_factors(platform: &Platform) -> Vec<f64> {
+    let topic = Topic::of::<DriverAssignmentTick>(&GEO.parse().unwrap()).to_string();
+    let topics = [topic.as_str()];
+    let read = platform.broker.read_all(&topics, Isolation::Committed);
+    let ticks = read.await.unwrap().into_iter();
+    let factor = |payload: Vec<u8>| {
+        let DriverAssignmentTick::DispatchTick(tick) = platform.codec.decode(&payload).unwrap();
+        tick.travel_factor.unwrap()
+    };
+    ticks
+        .filter_map(|record| record.value)
+        .map(factor)
+        .collect()
 }
 
 /// Waits until so many ticks are recorded.

@@ -15,6 +15,7 @@ pub(super) enum Due {
     Poison(usize),
     DelayTold(Uuid),
     FoodReady(Uuid),
+    Announce(usize),
     GoOnline(usize),
     ShiftEnd(usize),
     Ping(usize),

@@ -6,7 +6,7 @@
 
 use contracts::driver::{
     AssignmentAccepted, AssignmentDeclined, DriverArrived, DriverLocation, DriverOffline,
-    DriverOnline, OrderDropped, OrderPickedUp,
+    DriverOnline, OrderDropped, OrderPickedUp, Shift, ShiftAnnounced,
 };
 use contracts::driver_assignment::{AssignmentReleased, DriverAssigned};
 use contracts::value::Point;
@@ -59,6 +59,9 @@ pub(super) fn roster(
 impl City {
     pub(super) fn schedule_shifts(&mut self) {
         for (driver, courier) in self.plan.couriers.iter().enumerate() {
+            if courier.on_s > 0.0 {
+                self.agenda.add(self.clock.start(), Due::Announce(driver));
+            }
             self.agenda
                 .add(self.clock.at(Seconds(courier.on_s)), Due::GoOnline(driver));
             self.agenda
@@ -73,6 +76,25 @@ impl City {
         driver.next.clear();
         driver.turn += 1;
         self.progress.vanished += 1;
+    }
+
+    /// The shifts of the day are known when it begins.
+    pub(super) fn announce(&mut self, driver: usize, now: At) {
+        let on_at = self.clock.at(Seconds(self.plan.couriers[driver].on_s));
+        let (event_id, trace) = (self.id(), self.new_trace());
+        let phone = &self.drivers[driver];
+        let announced = ShiftAnnounced {
+            event_id,
+            occurred_at: instant(now),
+            geo: self.plan.geo.to_string(),
+            driver_id: phone.id.clone(),
+            shift: Some(Shift {
+                starts_at: instant(on_at),
+                ends_at: instant(phone.off_at),
+                location: phone.place.clone(),
+            }),
+        };
+        self.emit(trace, Content::Driver(announced.into()));
     }
 
     pub(super) fn go_online(&mut self, driver: usize, now: At) {
