@@ -94,7 +94,7 @@ struct Plan {
     trips: Vec<Vec<Planned>>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 struct Planned {
     orders: Vec<OrderId>,
     pickup_at: At,
@@ -386,3 +386,6 @@ struct Promises {
     drivers: BTreeSet<DriverId>,
     orders: BTreeMap<OrderId, (usize, At)>,
 }
+
+#[cfg(test)]
+mod whole_fleet;

@@ -18,7 +18,7 @@ use crate::point::Place;
 use crate::time::At;
 
 /// Among so many drivers who start nearest to a restaurant the candidates for its orders are chosen.
-const NEAREST: usize = 160;
+pub(super) const NEAREST: usize = 160;
 /// Ways that differ by less (seconds) may do so by rounding only.
 const ROUNDING: f64 = 1e-6;
 
@@ -31,8 +31,8 @@ pub(super) struct Roster {
 }
 
 /// What matters of a restaurant for who is in question.
-struct Door {
-    pickup: Place,
+pub(super) struct Door {
+    pub pickup: Place,
     /// When the last of its errands is known.
     known: f64,
 }
@@ -53,7 +53,10 @@ impl Roster {
     }
 
     /// Numbers the drivers in the order of their ids, which no order of arrival can change.
-    fn numbered(drivers: Vec<(DriverId, Vehicle)>, near: Vec<Vec<(usize, Way)>>) -> Roster {
+    pub(super) fn numbered(
+        drivers: Vec<(DriverId, Vehicle)>,
+        near: Vec<Vec<(usize, Way)>>,
+    ) -> Roster {
         let mut order: Vec<usize> = (0..drivers.len()).collect();
         order.sort_unstable_by(|one, other| drivers[*one].0.cmp(&drivers[*other].0));
         let mut number = vec![0; drivers.len()];
@@ -78,7 +81,7 @@ impl Roster {
 }
 
 /// By restaurant.
-fn doors(errands: &[Errand]) -> Vec<Door> {
+pub(super) fn doors(errands: &[Errand]) -> Vec<Door> {
     let mut doors: Vec<Door> = Vec::new();
     for errand in errands {
         let known = errand.known;
@@ -174,7 +177,7 @@ impl Call<'_> {
 ///
 /// Who is not heard is not counted on. Who should have ended his trip by now is expected after as long again as he is late
 /// already: the later he is, the less is known of when he will come, and nobody waits for one who never does.
-fn vehicle(driver: &Driver, board: &Board<'_>) -> Option<Vehicle> {
+pub(super) fn vehicle(driver: &Driver, board: &Board<'_>) -> Option<Vehicle> {
     let heard = board.rules.heard_until(driver.seen_at) >= board.now;
     let (free, place) = match driver.trip {
         None if !driver.online => coming(driver, board.now),
