@@ -14,7 +14,6 @@ use dispatch::{
     At, BundleConfig, Config, Input, PolicySpec, RestaurantId, Road, RoadConfig, Scheduler,
 };
 
-#[allow(dead_code, reason = "shared with the measurements of pings")]
 mod town;
 
 use town::{Numbers, driver, point, request};
