@@ -1,11 +1,12 @@
 //! What a tick of a planning policy costs: orders that are due beside as many free drivers, over streets.
 //!
-//! `cargo run --release -p dispatch --example tick_cost`. Prints milliseconds per tick (the least and the mean of several), of the
+//! `cargo run --release -p dispatch --example tick_cost [ORDERS DRIVERS]`. Prints milliseconds per tick (the least and the mean of several), of the
 //! whole and with nothing but the matching (a search that may evaluate no route).
 
 #![allow(clippy::unwrap_used, reason = "an example fails by panicking")]
 
 use std::collections::BTreeMap;
+use std::env;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -19,7 +20,15 @@ const RUNS: usize = 5;
 
 fn main() {
     println!("orders drivers policy     effort  least ms  mean ms  matched");
-    for (orders, drivers) in [(200, 200), (500, 2_000), (2_000, 2_000)] {
+    let numbers: Vec<usize> = env::args()
+        .skip(1)
+        .filter_map(|said| said.parse().ok())
+        .collect();
+    let sizes = match numbers[..] {
+        [orders, drivers] => vec![(orders, drivers)],
+        _ => vec![(200, 200), (500, 2_000), (2_000, 2_000)],
+    };
+    for (orders, drivers) in sizes {
         for effort in [0, PlanConfig::default().effort] {
             let plan = PlanConfig {
                 orders,

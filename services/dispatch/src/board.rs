@@ -11,7 +11,6 @@ use crate::driver::Driver;
 use crate::fleet::{Candidate, Fleet, Stir};
 use crate::ids::{DriverId, OrderId, TripId};
 use crate::queue::{Due, Pending, Queue};
-use crate::request::Request;
 use crate::rules::Rules;
 use crate::time::{At, Seconds};
 use crate::trip::Trips;
@@ -57,12 +56,6 @@ impl<'a> Board<'a> {
         &self.due
     }
 
-    /// The requests of all orders without a driver, and of those under way.
-    pub(crate) fn open_requests(&self) -> impl Iterator<Item = &Request> {
-        let pending = self.queue.iter().map(|pending| &pending.request);
-        pending.chain(self.trips.iter().map(|leg| &leg.request))
-    }
-
     /// The nearest unclaimed driver who may take this request.
     pub fn nearest(&self, order: OrderId) -> Option<Candidate> {
         self.nearest_but(order, &BTreeSet::new())
@@ -105,6 +98,7 @@ impl<'a> Board<'a> {
         };
         let trip_id = TripId::starting_with(orders[0], driver, self.now);
         let mut claims = Vec::new();
+        let bound_for = pendings.last().map(|last| last.dropoff);
         for (position, pending) in (0..).zip(pendings) {
             let Some((eta, driver_free_since)) = self.vet(pending, driver) else {
                 return false;
@@ -122,7 +116,7 @@ impl<'a> Board<'a> {
                 score: score / orders.len() as f64,
             });
         }
-        let take = |driver: &mut Driver| driver.trip = Some(trip_id);
+        let take = |driver: &mut Driver| driver.set_out(trip_id, bound_for);
         self.stirs.push(self.fleet.update(driver, self.rules, take));
         self.claimed.extend(orders);
         self.claims.extend(claims);

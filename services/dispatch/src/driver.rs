@@ -63,12 +63,16 @@ pub(crate) struct Driver {
     pub shift_end: Option<At>,
     pub free_since: At,
     pub trip: Option<TripId>,
+    /// Where that trip ends: the door of its last order.
+    pub bound_for: Option<Place>,
     pub position: Option<(Point, Place)>,
     pub seen_at: At,
     pub next_shift: Option<(Shift, Place)>,
     /// Bookkeeping from here on: none of it changes a decision.
     /// His place in the index of candidates, while he is in it.
     pub indexed: Option<Place>,
+    /// His place in the index of those who can start later, while he is in it.
+    pub later: Option<Place>,
     /// When to look whether he has fallen silent; he has an entry in the fleet's queue under this key.
     pub hearing: Option<At>,
     /// When to look whether he has vanished with an order, likewise.
@@ -89,10 +93,12 @@ impl Driver {
             shift_end: None,
             free_since: At::MIN,
             trip: None,
+            bound_for: None,
             position: None,
             seen_at: At::MIN,
             next_shift: None,
             indexed: None,
+            later: None,
             hearing: None,
             checking: None,
             odometer_m: 0.0,
@@ -104,6 +110,21 @@ impl Driver {
     pub fn available(&self) -> Option<Place> {
         let (_, place) = self.position?;
         (self.online && self.trip.is_none()).then_some(place)
+    }
+
+    /// Where he starts once his trip is over or his next shift begins, if he is not available now.
+    pub fn starts_later(&self) -> Option<Place> {
+        match self.trip {
+            Some(_) => self.bound_for.filter(|_| self.online),
+            None if self.online => None,
+            None => self.next_shift.map(|(_, place)| place),
+        }
+    }
+
+    /// Begins a trip that ends there.
+    pub fn set_out(&mut self, trip: TripId, bound_for: Option<Place>) {
+        self.trip = Some(trip);
+        self.bound_for = bound_for;
     }
 
     pub fn record(&self, last_drop: Option<LastDrop>) -> DriverRecord {

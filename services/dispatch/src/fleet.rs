@@ -8,8 +8,15 @@
 //! **Silence.** The index may hold drivers who fell silent; `drop_silent` removes them at the start of
 //! a tick. A driver is looked at once per location TTL, not once per ping. Those who carry orders are looked at
 //! alike, by a longer measure: `vanished`.
+//!
+//! **Numbers.** Within the fleet a driver is a number, given when he is first heard of and never again: four bytes in
+//! every index instead of a name, and no search by names while neighbours are compared. Numbers follow the order of
+//! arrival, so nothing is decided by them; ties are the names' to break.
+//!
+//! **Later starts.** A second index holds where the others will start: those under way at their last door, those off
+//! duty where their next shift begins. It changes with trips and duty, not with pings.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use rstar::{AABB, PointDistance, RTree, RTreeObject};
 
@@ -57,23 +64,54 @@ pub(crate) struct Stir {
     pub stands: Option<Place>,
 }
 
+/// A driver within the fleet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Number(u32);
+
 #[derive(Debug, Default)]
 pub(crate) struct Fleet {
-    drivers: BTreeMap<DriverId, Driver>,
-    index: RTree<Spot<DriverId>>,
+    /// By number.
+    drivers: Vec<Driver>,
+    /// Looked up only: its order, which differs between processes, is never seen.
+    numbers: HashMap<DriverId, Number>,
+    index: RTree<Spot<Number>>,
+    later: RTree<Spot<Number>>,
     /// When to look whether an indexed driver has fallen silent.
-    hearings: BTreeSet<(At, DriverId)>,
+    hearings: BTreeSet<(At, Number)>,
     /// When to look whether a driver with a trip has vanished.
-    checks: BTreeSet<(At, DriverId)>,
+    checks: BTreeSet<(At, Number)>,
 }
 
 impl Fleet {
     pub fn get(&self, id: &DriverId) -> Option<&Driver> {
-        self.drivers.get(id)
+        self.numbers.get(id).map(|number| self.driver(*number))
     }
 
+    pub fn driver(&self, number: Number) -> &Driver {
+        &self.drivers[number.0 as usize]
+    }
+
+    fn get_mut(&mut self, id: &DriverId) -> Option<&mut Driver> {
+        let number = self.numbers.get(id)?;
+        Some(&mut self.drivers[number.0 as usize])
+    }
+
+    /// All drivers, in the order of their ids.
     pub fn iter(&self) -> impl Iterator<Item = &Driver> {
-        self.drivers.values()
+        let mut drivers: Vec<&Driver> = self.drivers.iter().collect();
+        drivers.sort_unstable_by(|one, other| one.id.cmp(&other.id));
+        drivers.into_iter()
+    }
+
+    /// The number of a driver, of an unknown one a new one: he begins off duty.
+    fn number(&mut self, id: &DriverId) -> Number {
+        if let Some(number) = self.numbers.get(id) {
+            return *number;
+        }
+        let number = Number(self.drivers.len() as u32);
+        self.drivers.push(Driver::unknown(id.clone()));
+        self.numbers.insert(id.clone(), number);
+        number
     }
 
     /// How many could be asked, silent ones not yet noticed included.
@@ -88,10 +126,8 @@ impl Fleet {
         rules: &Rules,
         change: impl FnOnce(&mut Driver),
     ) -> Stir {
-        let driver = self
-            .drivers
-            .entry(id.clone())
-            .or_insert_with(|| Driver::unknown(id.clone()));
+        let number = self.number(id);
+        let driver = &mut self.drivers[number.0 as usize];
         let shift_end = driver.shift_end;
         change(driver);
         if driver.trip.is_some()
@@ -99,8 +135,9 @@ impl Fleet {
             && let Some(at) = rules.vanishes_at(driver.seen_at)
         {
             driver.checking = Some(at);
-            self.checks.insert((at, id.clone()));
+            self.checks.insert((at, number));
         }
+        move_later(&mut self.later, number, driver);
         let (before, after) = (driver.indexed, driver.available());
         let same_shift = shift_end == driver.shift_end;
         if before == after && same_shift {
@@ -116,39 +153,32 @@ impl Fleet {
             all_watchers(driver)
         };
         if let Some(at) = after.and_then(|_| newly_heard(driver, rules)) {
-            self.hearings.insert((at, id.clone()));
+            self.hearings.insert((at, number));
         }
-        self.reindex(id, before, after);
+        reindex(&mut self.index, number, before, after);
         Stir {
             watchers,
             stands: after,
         }
     }
 
-    fn reindex(&mut self, id: &DriverId, before: Option<Place>, after: Option<Place>) {
-        if before == after {
-            return;
-        }
-        let who = || id.clone();
-        if let Some(place) = before {
-            self.index.remove(&Spot { place, who: who() });
-        }
-        if let Some(place) = after {
-            self.index.insert(Spot { place, who: who() });
-        }
+    /// Notes that the driver's trip now ends there.
+    pub fn redirect(&mut self, id: &DriverId, bound_for: Option<Place>) {
+        let number = self.number(id);
+        let driver = &mut self.drivers[number.0 as usize];
+        driver.bound_for = bound_for;
+        move_later(&mut self.later, number, driver);
     }
 
     /// Takes drivers out of the index who have been silent for longer than the TTL; those who counted on
     /// them must look again.
     pub fn drop_silent(&mut self, now: At, rules: &Rules) -> Vec<OrderId> {
         let mut watchers = Vec::new();
-        while let Some((at, id)) = self.hearings.first().cloned()
+        while let Some((at, number)) = self.hearings.first().copied()
             && at < now
         {
             self.hearings.pop_first();
-            let Some(driver) = self.drivers.get_mut(&id) else {
-                continue;
-            };
+            let driver = &mut self.drivers[number.0 as usize];
             driver.hearing = None;
             let Some(place) = driver.indexed else {
                 continue;
@@ -156,12 +186,12 @@ impl Fleet {
             let until = rules.heard_until(driver.seen_at);
             if until >= now {
                 driver.hearing = Some(until);
-                self.hearings.insert((until, id));
+                self.hearings.insert((until, number));
                 continue;
             }
             driver.indexed = None;
             watchers.extend(all_watchers(driver));
-            self.index.remove(&Spot { place, who: id });
+            reindex(&mut self.index, number, Some(place), None);
         }
         watchers
     }
@@ -174,13 +204,11 @@ impl Fleet {
     /// Those who carry something and have been silent for too long, and since when: each once per silence.
     pub fn vanished(&mut self, now: At, rules: &Rules) -> BTreeMap<DriverId, At> {
         let mut vanished = BTreeMap::new();
-        while let Some((at, id)) = self.checks.first().cloned()
+        while let Some((at, number)) = self.checks.first().copied()
             && at <= now
         {
             self.checks.pop_first();
-            let Some(driver) = self.drivers.get_mut(&id) else {
-                continue;
-            };
+            let driver = &mut self.drivers[number.0 as usize];
             driver.checking = None;
             let until = rules.vanishes_at(driver.seen_at);
             let Some(until) = until.filter(|_| driver.trip.is_some()) else {
@@ -188,9 +216,9 @@ impl Fleet {
             };
             if until > now {
                 driver.checking = Some(until);
-                self.checks.insert((until, id));
+                self.checks.insert((until, number));
             } else {
-                vanished.insert(id, rules.silent_since(driver.seen_at));
+                vanished.insert(driver.id.clone(), rules.silent_since(driver.seen_at));
             }
         }
         vanished
@@ -198,27 +226,25 @@ impl Fleet {
 
     /// Looks again, from this instant on, at everybody who carries something.
     pub fn recheck(&mut self, rules: &Rules) {
-        for driver in self.drivers.values_mut() {
-            if let Some(at) = driver.checking.take() {
-                self.checks.remove(&(at, driver.id.clone()));
-            }
+        self.checks.clear();
+        for (number, driver) in (0..).map(Number).zip(&mut self.drivers) {
+            driver.checking = None;
             if driver.trip.is_some() {
                 driver.checking = rules.vanishes_at(driver.seen_at);
-                self.checks
-                    .extend(driver.checking.map(|at| (at, driver.id.clone())));
+                self.checks.extend(driver.checking.map(|at| (at, number)));
             }
         }
     }
 
     /// Lets a request sleep until the driver has moved beyond this reading of his odometer.
     pub fn watch(&mut self, id: &DriverId, reading: Reading, order: OrderId) {
-        if let Some(driver) = self.drivers.get_mut(id) {
+        if let Some(driver) = self.get_mut(id) {
             driver.watchers.insert((reading, order));
         }
     }
 
     pub fn unwatch(&mut self, id: &DriverId, reading: Reading, order: OrderId) {
-        if let Some(driver) = self.drivers.get_mut(id) {
+        if let Some(driver) = self.get_mut(id) {
             driver.watchers.remove(&(reading, order));
         }
     }
@@ -248,8 +274,9 @@ impl Fleet {
             .index
             .nearest_neighbor_iter_with_distance_2(pending.pickup.0)
         {
+            let driver = self.driver(spot.who);
             if let Some((nearest, candidate, _)) = &best
-                && (chord2 > *nearest || spot.who > candidate.driver_id)
+                && (chord2 > *nearest || driver.id > candidate.driver_id)
             {
                 if chord2 > *nearest {
                     break;
@@ -260,10 +287,9 @@ impl Fleet {
             if distance_m > pending.request.search_radius_m {
                 break;
             }
-            let driver = &self.drivers[&spot.who];
             let eta = rules.travel.seconds(distance_m, now);
-            if may_take(driver, pending, now, eta, rules) && !except.contains(&spot.who) {
-                let driver_id = spot.who.clone();
+            if may_take(driver, pending, now, eta, rules) && !except.contains(&driver.id) {
+                let driver_id = driver.id.clone();
                 best = Some((
                     chord2,
                     Candidate {
@@ -278,9 +304,30 @@ impl Fleet {
         best.map(|(_, candidate, driver)| (candidate, driver))
     }
 
+    /// Who starts nearest to the place, now or later, with the squares of the distances, nearest first; of equally near ones
+    /// those who can start now first.
+    pub fn starting_near(&self, place: Place) -> impl Iterator<Item = (f64, Number)> {
+        let mut now = self
+            .index
+            .nearest_neighbor_iter_with_distance_2(place.0)
+            .peekable();
+        let mut later = self
+            .later
+            .nearest_neighbor_iter_with_distance_2(place.0)
+            .peekable();
+        std::iter::from_fn(move || {
+            let nearer = match (now.peek(), later.peek()) {
+                (Some((_, one)), Some((_, other))) => one <= other,
+                (one, _) => one.is_some(),
+            };
+            let next = if nearer { now.next() } else { later.next() };
+            next.map(|(spot, chord2)| (chord2, spot.who))
+        })
+    }
+
     /// Whether the driver, were he without a trip, could take the request now.
     pub fn could_take(&self, id: &DriverId, pending: &Pending, now: At, rules: &Rules) -> bool {
-        let Some(driver) = self.drivers.get(id) else {
+        let Some(driver) = self.get(id) else {
             return false;
         };
         let Some((_, place)) = driver.position else {
@@ -299,7 +346,7 @@ impl Fleet {
         now: At,
         rules: &Rules,
     ) -> Option<Candidate> {
-        let driver = self.drivers.get(id)?;
+        let driver = self.get(id)?;
         let place = driver
             .indexed
             .filter(|_| rules.heard_until(driver.seen_at) >= now)?;
@@ -333,6 +380,31 @@ fn may_take(driver: &Driver, pending: &Pending, now: At, eta: Seconds, rules: &R
 pub(crate) fn pickup_at(pending: &Pending, now: At, eta: Seconds, rules: &Rules) -> At {
     now.plus(rules.to_counter(eta))
         .max(pending.request.ready_at)
+}
+
+/// Brings the index of later starts in line with the driver.
+fn move_later(index: &mut RTree<Spot<Number>>, number: Number, driver: &mut Driver) {
+    let (before, after) = (driver.later, driver.starts_later());
+    driver.later = after;
+    reindex(index, number, before, after);
+}
+
+/// Moves a driver's entry of an index.
+fn reindex(
+    index: &mut RTree<Spot<Number>>,
+    who: Number,
+    before: Option<Place>,
+    after: Option<Place>,
+) {
+    if before == after {
+        return;
+    }
+    if let Some(place) = before {
+        index.remove(&Spot { place, who });
+    }
+    if let Some(place) = after {
+        index.insert(Spot { place, who });
+    }
 }
 
 /// When to look for silence, if nothing says so yet.

@@ -29,9 +29,6 @@ impl Scheduler {
         let Some(request) = self.queue.remove(order_id, &mut self.fleet) else {
             return Applied::Unknown;
         };
-        let take = |driver: &mut Driver| driver.trip = Some(slot.id);
-        let stir = self.fleet.update(driver_id, &self.rules, take);
-        self.queue.stir(stir, &self.rules, &mut self.fleet);
         let assignment = Assignment {
             request,
             driver_id: driver_id.clone(),
@@ -44,6 +41,10 @@ impl Scheduler {
             reported: false,
         };
         self.trips.add(assignment, &self.rules.config);
+        let bound_for = self.trips.bound_for(slot.id, &self.rules);
+        let take = |driver: &mut Driver| driver.set_out(slot.id, bound_for);
+        let stir = self.fleet.update(driver_id, &self.rules, take);
+        self.queue.stir(stir, &self.rules, &mut self.fleet);
         Applied::Changed
     }
 

@@ -8,6 +8,7 @@ mod fifo;
 mod lookahead;
 mod plan;
 mod plan_config;
+mod roster;
 mod slack_greedy;
 
 use std::cmp::Ordering;

@@ -30,7 +30,7 @@ use crate::driver::{Driver, Reading};
 use crate::fleet::{Candidate, Fleet, Spot, Stir};
 use crate::ids::{DriverId, OrderId};
 use crate::point::Place;
-use crate::request::Request;
+use crate::request::{Placed, Request};
 use crate::rules::Rules;
 use crate::time::{At, Seconds};
 
@@ -75,6 +75,7 @@ pub(crate) struct Queue {
     pending: BTreeMap<OrderId, Pending>,
     /// The same by the instant at which their food is ready.
     by_ready: BTreeSet<(At, OrderId)>,
+    by_placed: Placed,
     /// Resting requests by the instant at which they must be looked at.
     wakes: BTreeSet<(At, OrderId)>,
     /// Requests to be looked at in the next tick, whenever it is.
@@ -99,9 +100,16 @@ impl Queue {
         self.pending.len()
     }
 
-    /// When the food of those that wait is ready first.
-    pub fn first_ready(&self) -> Option<At> {
-        self.by_ready.first().map(|(at, _)| *at)
+    /// The first to be ready first.
+    pub fn first_ready(&self) -> impl Iterator<Item = &Pending> {
+        let orders = self.by_ready.iter();
+        orders.filter_map(|(_, order)| self.pending.get(order))
+    }
+
+    /// The last that were placed, from this instant back.
+    pub fn last_placed(&self, now: At) -> impl Iterator<Item = &Request> {
+        let orders = self.by_placed.last(now);
+        orders.filter_map(|order| self.get(order).map(|pending| &pending.request))
     }
 
     /// How many wait whose food is ready by then.
@@ -119,6 +127,7 @@ impl Queue {
         let order = request.order_id;
         self.remove(order, fleet);
         self.by_ready.insert((request.ready_at, order));
+        self.by_placed.insert(&request);
         let (pickup, dropoff) = (
             rules.travel.place(request.restaurant),
             rules.travel.place(request.customer),
@@ -140,6 +149,7 @@ impl Queue {
         self.stirred.remove(&order);
         let request = self.pending.remove(&order)?.request;
         self.by_ready.remove(&(request.ready_at, order));
+        self.by_placed.remove(&request);
         Some(request)
     }
 

@@ -1,8 +1,10 @@
 //! A request: one attempt at finding a driver for an order.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::config::Config;
 use crate::ids::{DriverId, OrderId, RestaurantId};
@@ -74,5 +76,27 @@ impl Request {
         self.cooled
             .insert(driver.clone(), at.plus(Seconds(config.cool_down_s)));
         self
+    }
+}
+
+/// Orders by the instant at which they were placed, the last first.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Placed(BTreeSet<(Reverse<At>, OrderId)>);
+
+impl Placed {
+    pub fn insert(&mut self, request: &Request) {
+        self.0
+            .insert((Reverse(request.placed_at), request.order_id));
+    }
+
+    pub fn remove(&mut self, request: &Request) {
+        self.0
+            .remove(&(Reverse(request.placed_at), request.order_id));
+    }
+
+    /// From this instant back; of those placed together the first by id first.
+    pub fn last(&self, now: At) -> impl Iterator<Item = OrderId> {
+        let from = (Reverse(now), OrderId(Uuid::nil()));
+        self.0.range(from..).map(|(_, order)| *order)
     }
 }

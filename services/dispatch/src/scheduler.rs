@@ -102,11 +102,11 @@ impl Scheduler {
             });
         }
         for assignment in snapshot.assignments {
-            let trip = assignment.trip_id;
-            fleet.update(&assignment.driver_id, rules, |driver| {
-                driver.trip = Some(trip)
-            });
+            let (trip, driver_id) = (assignment.trip_id, assignment.driver_id.clone());
             trips.add(assignment, &rules.config);
+            let bound_for = trips.bound_for(trip, rules);
+            let set_out = |driver: &mut Driver| driver.set_out(trip, bound_for);
+            fleet.update(&driver_id, rules, set_out);
         }
         for (driver_id, drop) in drops {
             if let Some(trip) = fleet.get(&driver_id).and_then(|driver| driver.trip) {
@@ -377,11 +377,15 @@ impl Scheduler {
         at: At,
     ) -> Option<Assignment> {
         let (leg, remainder) = self.trips.finish(order, delivered_at, &self.rules.config)?;
-        if remainder == Remainder::Over {
-            self.change_driver(&leg.driver_id, |driver| {
+        match remainder {
+            Remainder::Over => self.change_driver(&leg.driver_id, |driver| {
                 driver.trip = None;
                 driver.free_since = driver.free_since.max(at);
-            });
+            }),
+            Remainder::Underway => {
+                let bound_for = self.trips.bound_for(leg.trip_id, &self.rules);
+                self.fleet.redirect(&leg.driver_id, bound_for);
+            }
         }
         Some(leg)
     }
@@ -459,7 +463,8 @@ impl Scheduler {
     /// For how long the oldest of the waiting requests has been due for a driver at the door, by the configured tolerance.
     pub fn oldest_due(&self, now: At) -> Seconds {
         let tolerance = Seconds(self.rules.config.tolerance_s);
-        let due_at = self.queue.first_ready().map(|at| at.minus(tolerance));
+        let first = self.queue.first_ready().next();
+        let due_at = first.map(|first| first.request.ready_at.minus(tolerance));
         due_at.map_or(Seconds::ZERO, |at| now.since(at).max(Seconds::ZERO))
     }
 

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::Config;
 use crate::ids::{DriverId, OrderId, TripId};
 use crate::point::{Place, Point};
-use crate::request::Request;
+use crate::request::{Placed, Request};
 use crate::rules::Rules;
 use crate::time::{At, Seconds};
 
@@ -77,6 +77,7 @@ struct Trip {
 pub(crate) struct Trips {
     trips: BTreeMap<TripId, Trip>,
     by_order: BTreeMap<OrderId, TripId>,
+    by_placed: Placed,
     /// Unanswered offers, and meals under way, by deadline.
     deadlines: BTreeSet<(At, OrderId)>,
 }
@@ -95,6 +96,7 @@ impl Trips {
             self.deadlines.insert((deadline, order));
         }
         self.by_order.insert(order, assignment.trip_id);
+        self.by_placed.insert(&assignment.request);
         let legs = &mut self.trips.entry(assignment.trip_id).or_default().legs;
         let place = legs.partition_point(|leg| leg.position <= assignment.position);
         legs.insert(place, assignment);
@@ -157,6 +159,7 @@ impl Trips {
             .iter()
             .position(|leg| leg.request.order_id == order)?;
         let leg = trip.legs.remove(place);
+        self.by_placed.remove(&leg.request);
         if let Some(deadline) = leg.deadline(config) {
             self.deadlines.remove(&(deadline, order));
         }
@@ -176,6 +179,12 @@ impl Trips {
         self.trips.get(&trip).map_or(&[], |trip| &trip.legs)
     }
 
+    /// The door at which the trip ends.
+    pub fn bound_for(&self, trip: TripId, rules: &Rules) -> Option<Place> {
+        let last = self.legs(trip).last()?;
+        Some(rules.travel.place(last.request.customer))
+    }
+
     /// Orders whose deadline has passed by `now`, by deadline.
     pub fn overdue(&self, now: At) -> Vec<OrderId> {
         self.deadlines
@@ -191,6 +200,12 @@ impl Trips {
 
     pub fn iter(&self) -> impl Iterator<Item = &Assignment> {
         self.trips.values().flat_map(|trip| &trip.legs)
+    }
+
+    /// The requests that were placed last, from this instant back.
+    pub fn last_placed(&self, now: At) -> impl Iterator<Item = &Request> {
+        let orders = self.by_placed.last(now);
+        orders.filter_map(|order| self.get(order).map(|leg| &leg.request))
     }
 
     /// Orders under way.

@@ -13,16 +13,15 @@
 //! Costs some milliseconds at a hundred orders and drivers (`examples/tick_cost.rs`).
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::plan::{Errand, Problem, Route, Stop, Vehicle, Ways, Weights};
+use super::plan::{Errand, Problem, Route, Stop, Ways, Weights};
 use super::plan_config::{BundleConfig, PlanConfig};
+use super::roster::Roster;
 use super::{Policy, PolicyId};
 use crate::board::Board;
-use crate::driver::Driver;
 use crate::fleet::pickup_at;
 use crate::ids::{DriverId, OrderId, RestaurantId};
-use crate::point::Place;
 use crate::queue::Due;
 use crate::request::Request;
 use crate::time::{At, Seconds};
@@ -31,8 +30,6 @@ use crate::time::{At, Seconds};
 const UNSERVED: f64 = 20.0;
 /// The same for an expected one, before its weight.
 const UNSERVED_EXPECTED: f64 = 0.7;
-/// Among so many drivers who start nearest to a restaurant the candidates for its orders are chosen.
-const NEAREST: usize = 160;
 /// What it costs in the matching to leave an order to a driver's second trip, in horizons.
 const SECOND_TRIP: f64 = 1.0;
 
@@ -97,7 +94,7 @@ struct Plan {
     trips: Vec<Vec<Planned>>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 struct Planned {
     orders: Vec<OrderId>,
     pickup_at: At,
@@ -109,19 +106,38 @@ struct Planned {
 impl Lookahead {
     /// The plan for this board; `None` when nobody is free whom it could send.
     fn plan(&self, board: &Board<'_>) -> Option<Plan> {
-        let (drivers, vehicles) = vehicles(board);
-        if !vehicles.iter().any(|vehicle| vehicle.idle) {
+        if board.fleet.candidates() == 0 {
             return None;
         }
-        let (orders, errands) = self.errands(board, &drivers);
-        if orders.is_empty() {
+        let known = self.known(board);
+        if known.is_empty() {
             return None;
         }
+        let errands = self.errands(board, &known);
+        let roster = Roster::around(board, &errands, self.plan.candidates);
+        Some(self.plan_with(board, &known, errands, roster))
+    }
+
+    fn plan_with(
+        &self,
+        board: &Board<'_>,
+        known: &[&Request],
+        mut errands: Vec<Errand>,
+        roster: Roster,
+    ) -> Plan {
+        let Roster {
+            drivers,
+            vehicles,
+            near,
+        } = roster;
+        for (request, errand) in known.iter().zip(&mut errands) {
+            errand.barred = barred(request, &drivers, board.now);
+        }
+        let orders: Vec<OrderId> = known.iter().map(|request| request.order_id).collect();
         let idle = vehicles.iter().map(|vehicle| vehicle.idle).collect();
         let config = &board.rules.config;
         let travel = board.rules.travel.as_ref();
-        let nearest = NEAREST.max(self.plan.candidates);
-        let ways = Ways::between(&vehicles, &errands, travel, board.now, nearest);
+        let ways = Ways::new(&vehicles, &errands, near, travel, board.now);
         let problem = Problem {
             errands,
             vehicles,
@@ -144,139 +160,102 @@ impl Lookahead {
         };
         let routes = problem.solve();
         let trips = trips(&problem, &routes, &orders, board.now);
-        Some(Plan {
+        Plan {
             drivers,
             idle,
             trips,
-        })
+        }
     }
 
-    /// Known orders first, with their ids, then those that are expected. The drivers are in the order of their ids.
-    fn errands(&self, board: &Board<'_>, drivers: &[DriverId]) -> (Vec<OrderId>, Vec<Errand>) {
-        let now = board.now;
-        // By place too: a trip begins at one door.
-        let mut restaurants: BTreeMap<(RestaurantId, [u64; 3]), u32> = BTreeMap::new();
-        let mut errand_of = |request: &Request| {
-            let (pickup, dropoff) = (
-                board.rules.travel.place(request.restaurant),
-                board.rules.travel.place(request.customer),
-            );
-            let door = (request.restaurant_id.clone(), pickup.0.map(f64::to_bits));
-            let next = restaurants.len() as u32;
+    /// The known orders first, then those that are expected.
+    fn errands(&self, board: &Board<'_>, known: &[&Request]) -> Vec<Errand> {
+        let (now, rules) = (board.now, board.rules);
+        let recent = self.recent(board);
+        // By place too: a trip begins at one door. Looked up only.
+        let mut restaurants: HashMap<(&RestaurantId, [u64; 3]), u32> = HashMap::new();
+        let errand_of = |request: &Request| {
+            let pickup = rules.travel.place(request.restaurant);
+            let dropoff = rules.travel.place(request.customer);
+            let drive = rules.eta(pickup, dropoff, now).0;
             Errand {
-                restaurant: *restaurants.entry(door).or_insert(next),
+                restaurant: 0,
                 pickup,
                 dropoff,
                 ready: request.ready_at.since(now).0,
                 known: 0.0,
-                given: request.ready_at.since(request.placed_at).0
-                    + board.rules.eta(pickup, dropoff, now).0,
-                drive: board.rules.eta(pickup, dropoff, now).0,
+                given: request.ready_at.since(request.placed_at).0 + drive,
+                drive,
                 weight: 1.0,
                 expected: false,
                 radius: request.search_radius_m,
                 barred: Vec::new(),
             }
         };
-        let (mut orders, mut errands) = (Vec::new(), Vec::new());
-        for request in self.known(board) {
-            let cooled = request.cooled.iter().filter(|(_, until)| **until > now);
-            let barred = cooled.filter_map(|(driver, _)| drivers.binary_search(driver).ok());
-            let barred = barred.map(|number| number as u32);
-            orders.push(request.order_id);
-            errands.push(Errand {
-                barred: barred.collect(),
-                ..errand_of(request)
-            });
-        }
-        for (age, request) in self.recent(board) {
+        let mut errands: Vec<Errand> = known.iter().map(|request| errand_of(request)).collect();
+        errands.extend(recent.iter().map(|(age, request)| {
             let again = errand_of(request);
-            errands.push(Errand {
+            Errand {
                 ready: again.ready + self.plan.expect_s,
                 known: self.plan.expect_s - age,
                 weight: self.plan.expect_weight,
                 expected: true,
                 ..again
-            });
+            }
+        }));
+        let requests = known.iter().copied();
+        let requests = requests.chain(recent.iter().map(|(_, request)| *request));
+        for (errand, request) in errands.iter_mut().zip(requests) {
+            let door = (&request.restaurant_id, errand.pickup.0.map(f64::to_bits));
+            let next = restaurants.len() as u32;
+            errand.restaurant = *restaurants.entry(door).or_insert(next);
         }
-        (orders, errands)
+        errands
     }
 
-    /// The pending requests within the horizon, at most so many, the first to be ready.
+    /// The pending requests within the horizon, at most so many, the first to be ready; in the order of their ids.
     fn known<'b>(&self, board: &'b Board<'_>) -> Vec<&'b Request> {
-        let requests = board.queue.iter().map(|pending| &pending.request);
-        let mut known: Vec<&Request> = requests
-            .filter(|request| request.ready_at.since(board.now).0 <= self.plan.horizon_s)
+        let soon = |request: &&Request| request.ready_at.since(board.now).0 <= self.plan.horizon_s;
+        let first_ready = board.queue.first_ready().map(|pending| &pending.request);
+        let mut known: Vec<&Request> = first_ready
+            .take_while(soon)
+            .take(self.plan.orders)
             .collect();
-        if known.len() > self.plan.orders {
-            known.sort_by_key(|request| (request.ready_at, request.order_id));
-            known.truncate(self.plan.orders);
-            known.sort_by_key(|request| request.order_id);
-        }
+        known.sort_unstable_by_key(|request| request.order_id);
         known
     }
 
     /// The open requests placed lately, with their age in seconds; at most so many, the latest.
     fn recent<'b>(&self, board: &'b Board<'_>) -> Vec<(f64, &'b Request)> {
-        let requests = board.open_requests();
-        let aged = requests.map(|request| (board.now.since(request.placed_at).0, request));
-        let mut recent: Vec<(f64, &Request)> = aged
-            .filter(|(age, _)| *age >= 0.0 && *age < self.plan.expect_s)
+        let aged = |request: &'b Request| (board.now.since(request.placed_at).0, request);
+        let fresh = |(age, _): &(f64, &Request)| *age < self.plan.expect_s;
+        let waiting = board
+            .queue
+            .last_placed(board.now)
+            .map(aged)
+            .take_while(fresh);
+        let underway = board
+            .trips
+            .last_placed(board.now)
+            .map(aged)
+            .take_while(fresh);
+        let mut recent: Vec<(f64, &Request)> = waiting
+            .take(self.plan.orders)
+            .chain(underway.take(self.plan.orders))
             .collect();
         // By what the request says of itself: whether it waits or is under way must not matter.
-        recent
-            .sort_by(|(a, one), (b, other)| a.total_cmp(b).then(one.order_id.cmp(&other.order_id)));
+        recent.sort_unstable_by(|(a, one), (b, other)| {
+            a.total_cmp(b).then(one.order_id.cmp(&other.order_id))
+        });
         recent.truncate(self.plan.orders);
         recent
     }
 }
 
-/// All who have a place to start from: free ones where they stand, busy ones where their trip ends, and those who will come
-/// on duty where and when their shift begins.
-///
-/// Who is not heard is not counted on. Who should have ended his trip by now is expected after as long again as he is late
-/// already: the later he is, the less is known of when he will come, and nobody waits for one who never does.
-fn vehicles(board: &Board<'_>) -> (Vec<DriverId>, Vec<Vehicle>) {
-    let (mut drivers, mut vehicles) = (Vec::new(), Vec::new());
-    for driver in board.fleet.iter() {
-        let heard = board.rules.heard_until(driver.seen_at) >= board.now;
-        let starts = match driver.trip {
-            None if !driver.online => coming(driver, board.now),
-            None => driver.indexed.filter(|_| heard).map(|place| (0.0, place)),
-            Some(_) if !driver.online || !heard => None,
-            Some(trip) => {
-                let end = board.trips.ends(trip, board.rules);
-                end.map(|(at, _, place)| (at.since(board.now).0.abs(), place))
-            }
-        };
-        let Some((free, place)) = starts else {
-            continue;
-        };
-        drivers.push(driver.id.clone());
-        vehicles.push(Vehicle {
-            place,
-            free,
-            idle: driver.online && driver.trip.is_none(),
-            until: until(driver).map_or(f64::INFINITY, |end| end.since(board.now).0),
-        });
-    }
-    (drivers, vehicles)
-}
-
-/// In how many seconds and where his next shift begins, if it is still to come.
-fn coming(driver: &Driver, now: At) -> Option<(f64, Place)> {
-    let (shift, place) = driver.next_shift?;
-    (shift.begins > now).then(|| (shift.begins.since(now).0, place))
-}
-
-/// When his pickups end, if it is known.
-fn until(driver: &Driver) -> Option<At> {
-    let next = driver.next_shift.map(|(shift, _)| shift.ends);
-    if driver.online {
-        driver.shift_end
-    } else {
-        next
-    }
+/// Who must not be sent for the request, by number, ascending. The drivers are in the order of their ids.
+fn barred(request: &Request, drivers: &[DriverId], now: At) -> Vec<u32> {
+    let cooled = request.cooled.iter().filter(|(_, until)| **until > now);
+    let barred = cooled.filter_map(|(driver, _)| drivers.binary_search(driver).ok());
+    barred.map(|number| number as u32).collect()
 }
 
 /// The routes' trips of known orders.
@@ -407,3 +386,6 @@ struct Promises {
     drivers: BTreeSet<DriverId>,
     orders: BTreeMap<OrderId, (usize, At)>,
 }
+
+#[cfg(test)]
+mod whole_fleet;

@@ -14,7 +14,7 @@ mod search;
 mod ways;
 
 pub(super) use route::{Errand, Route, Stop, Vehicle, Weights};
-pub(super) use ways::Ways;
+pub(super) use ways::{Way, Ways};
 
 /// What is to be planned, and by what measure.
 pub(super) struct Problem<'a> {

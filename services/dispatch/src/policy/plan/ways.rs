@@ -6,10 +6,7 @@
 
 use std::cell::Cell;
 
-use rstar::RTree;
-
 use super::{Errand, Vehicle};
-use crate::fleet::Spot;
 use crate::point::Place;
 use crate::time::{At, Seconds};
 use crate::travel::TravelTime;
@@ -21,10 +18,18 @@ pub(super) enum Origin {
     Door(usize),
 }
 
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Way {
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(in crate::policy) struct Way {
     pub seconds: f64,
     pub metres: f64,
+}
+
+impl Way {
+    pub fn between(from: Place, to: Place, travel: &dyn TravelTime, now: At) -> Way {
+        let metres = travel.distance_m(from, to);
+        let Seconds(seconds) = travel.seconds(metres, now);
+        Way { seconds, metres }
+    }
 }
 
 /// An empty slot; no number is as high.
@@ -47,20 +52,20 @@ pub(in crate::policy) struct Ways<'a> {
     doors: Vec<Place>,
     /// By restaurant.
     pickups: Vec<Place>,
-    /// By restaurant, the ways of the vehicles that start nearest to it, by number.
+    /// By restaurant, the vehicles in question for it with their ways, by number.
     near: Vec<Vec<(usize, Way)>>,
     /// Ways from doors on with the number of door and restaurant, each in the only slot where it is looked for.
     onward: Vec<Cell<(u64, Way)>>,
 }
 
 impl<'a> Ways<'a> {
-    /// `nearest`: of how many vehicles the ways to a restaurant are known.
-    pub fn between(
+    /// `near`: by restaurant, the vehicles in question for it by number, with their ways to it.
+    pub fn new(
         vehicles: &[Vehicle],
         errands: &[Errand],
+        near: Vec<Vec<(usize, Way)>>,
         travel: &'a dyn TravelTime,
         now: At,
-        nearest: usize,
     ) -> Ways<'a> {
         let mut pickups = Vec::new();
         for errand in errands {
@@ -70,17 +75,15 @@ impl<'a> Ways<'a> {
             }
             pickups[restaurant] = errand.pickup;
         }
-        let mut ways = Ways {
+        Ways {
             travel,
             now,
             starts: vehicles.iter().map(|vehicle| vehicle.place).collect(),
             doors: errands.iter().map(|errand| errand.dropoff).collect(),
             onward: vec![Cell::new(EMPTY); slots(errands.len() * pickups.len())],
-            near: Vec::new(),
+            near,
             pickups,
-        };
-        ways.near = ways.nearest(nearest);
-        ways
+        }
     }
 
     pub(super) fn start(&self, vehicle: usize) -> Origin {
@@ -91,7 +94,7 @@ impl<'a> Ways<'a> {
         Origin::Door(errand)
     }
 
-    /// The vehicles that start nearest to the restaurant, by number, with their ways to it.
+    /// The vehicles in question for the restaurant, by number, with their ways to it.
     pub(super) fn near(&self, restaurant: u32) -> &[(usize, Way)] {
         &self.near[restaurant as usize]
     }
@@ -102,11 +105,7 @@ impl<'a> Ways<'a> {
         match from {
             Origin::Start(vehicle) => {
                 let near = self.near(restaurant);
-                // As a rule all vehicles are near.
-                let place = match near.get(vehicle) {
-                    Some((number, _)) if *number == vehicle => Ok(vehicle),
-                    _ => near.binary_search_by_key(&vehicle, |(number, _)| *number),
-                };
+                let place = near.binary_search_by_key(&vehicle, |(number, _)| *number);
                 place.map_or_else(|_| self.way(self.starts[vehicle], pickup), |it| near[it].1)
             }
             Origin::Door(errand) => {
@@ -124,32 +123,7 @@ impl<'a> Ways<'a> {
     }
 
     fn way(&self, from: Place, to: Place) -> Way {
-        let metres = self.travel.distance_m(from, to);
-        let Seconds(seconds) = self.travel.seconds(metres, self.now);
-        Way { seconds, metres }
-    }
-
-    /// By restaurant, at most so many vehicles.
-    fn nearest(&self, most: usize) -> Vec<Vec<(usize, Way)>> {
-        let way =
-            |vehicle: usize, pickup: &Place| (vehicle, self.way(self.starts[vehicle], *pickup));
-        let vehicles = 0..self.starts.len();
-        if self.starts.len() <= most {
-            let all = |pickup| vehicles.clone().map(|it| way(it, pickup)).collect();
-            return self.pickups.iter().map(all).collect();
-        }
-        let spot = |who: usize| Spot {
-            place: self.starts[who],
-            who,
-        };
-        let index = RTree::bulk_load(vehicles.map(spot).collect());
-        let nearest_to = |pickup: &Place| {
-            let spots = index.nearest_neighbor_iter(pickup.0).take(most);
-            let mut nearest: Vec<_> = spots.map(|spot| way(spot.who, pickup)).collect();
-            nearest.sort_unstable_by_key(|(vehicle, _)| *vehicle);
-            nearest
-        };
-        self.pickups.iter().map(nearest_to).collect()
+        Way::between(from, to, self.travel, self.now)
     }
 
     pub(super) fn drive(&self, from: Place, to: Place) -> f64 {

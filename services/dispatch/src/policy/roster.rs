@@ -1,0 +1,213 @@
+//! The drivers whom a plan is about: for each restaurant those who start near it, now or later, and their ways to it.
+//!
+//! A plan considers the `candidates` drivers who could be earliest with an order, among the `NEAREST` who start nearest to
+//! its restaurant. Most of a fleet stands in neither set, so it is not visited: each restaurant is searched outwards in
+//! the fleet's own indexes, until so many have been met, or until so many free drivers have been met who are all in time
+//! that nobody further away could come before them. What is left out could not have changed the plan.
+//!
+//! Costs, per restaurant, a search of the indexes over those met; per driver met, one look at where his trip ends.
+
+use std::collections::HashMap;
+
+use super::plan::{Errand, Vehicle, Way};
+use crate::board::Board;
+use crate::driver::Driver;
+use crate::fleet::Number;
+use crate::ids::DriverId;
+use crate::point::Place;
+use crate::time::At;
+
+/// Among so many drivers who start nearest to a restaurant the candidates for its orders are chosen.
+pub(super) const NEAREST: usize = 160;
+/// Ways that differ by less (seconds) may do so by rounding only.
+const ROUNDING: f64 = 1e-6;
+
+pub(super) struct Roster {
+    /// In the order of their ids.
+    pub drivers: Vec<DriverId>,
+    pub vehicles: Vec<Vehicle>,
+    /// By restaurant, who is in question for its orders, by number, with their ways to it.
+    pub near: Vec<Vec<(usize, Way)>>,
+}
+
+/// What matters of a restaurant for who is in question.
+pub(super) struct Door {
+    pub pickup: Place,
+    /// When the last of its errands is known.
+    known: f64,
+}
+
+impl Roster {
+    /// Those in question for these errands, `candidates` for each.
+    pub fn around(board: &Board<'_>, errands: &[Errand], candidates: usize) -> Roster {
+        let mut call = Call {
+            board,
+            candidates,
+            nearest: NEAREST.max(candidates),
+            half_pickup: board.rules.config.pickup_service_s / 2.0,
+            found: HashMap::new(),
+            drivers: Vec::new(),
+        };
+        let near: Vec<_> = doors(errands).iter().map(|door| call.met(door)).collect();
+        Roster::numbered(call.drivers, near)
+    }
+
+    /// Numbers the drivers in the order of their ids, which no order of arrival can change.
+    pub(super) fn numbered(
+        drivers: Vec<(DriverId, Vehicle)>,
+        near: Vec<Vec<(usize, Way)>>,
+    ) -> Roster {
+        let mut order: Vec<usize> = (0..drivers.len()).collect();
+        order.sort_unstable_by(|one, other| drivers[*one].0.cmp(&drivers[*other].0));
+        let mut number = vec![0; drivers.len()];
+        for (rank, found) in order.iter().enumerate() {
+            number[*found] = rank;
+        }
+        let renumbered = near.into_iter().map(|met| {
+            let mut met: Vec<_> = met.into_iter().map(|(at, way)| (number[at], way)).collect();
+            met.sort_unstable_by_key(|(number, _)| *number);
+            met
+        });
+        let near = renumbered.collect();
+        let mut slots: Vec<_> = drivers.into_iter().map(Some).collect();
+        let sorted = order.into_iter().filter_map(|found| slots[found].take());
+        let (drivers, vehicles) = sorted.unzip();
+        Roster {
+            drivers,
+            vehicles,
+            near,
+        }
+    }
+}
+
+/// By restaurant.
+pub(super) fn doors(errands: &[Errand]) -> Vec<Door> {
+    let mut doors: Vec<Door> = Vec::new();
+    for errand in errands {
+        let known = errand.known;
+        match doors.get_mut(errand.restaurant as usize) {
+            Some(door) => door.known = door.known.max(known),
+            None => doors.push(Door {
+                pickup: errand.pickup,
+                known,
+            }),
+        }
+    }
+    doors
+}
+
+/// A roll call under way.
+struct Call<'a> {
+    board: &'a Board<'a>,
+    candidates: usize,
+    nearest: usize,
+    half_pickup: f64,
+    /// Everybody met so far, with his place in `drivers` if he can be planned with. Looked up only.
+    found: HashMap<Number, Option<usize>>,
+    drivers: Vec<(DriverId, Vehicle)>,
+}
+
+impl Call<'_> {
+    /// Who is in question for this restaurant's errands, by place in `drivers`.
+    fn met(&mut self, door: &Door) -> Vec<(usize, Way)> {
+        let mut met: Vec<(f64, usize, Way)> = Vec::new();
+        let mut in_time = 0;
+        // Nobody with a longer way comes into question.
+        let mut longest = f64::INFINITY;
+        for (chord2, number) in self.board.fleet.starting_near(door.pickup) {
+            let further = |last: &(f64, usize, Way)| last.0 < chord2;
+            if met.len() >= self.nearest && met.last().is_none_or(further) {
+                break;
+            }
+            let Some(found) = self.find(number) else {
+                continue;
+            };
+            let vehicle = &self.drivers[found].1;
+            let way = Way::between(
+                vehicle.place,
+                door.pickup,
+                self.board.rules.travel.as_ref(),
+                self.board.now,
+            );
+            if way.seconds > longest + ROUNDING {
+                break;
+            }
+            met.push((chord2, found, way));
+            let counter = door.known + way.seconds + self.half_pickup;
+            if vehicle.idle && counter <= vehicle.until {
+                in_time += 1;
+                if in_time == self.candidates {
+                    longest = way.seconds;
+                }
+            }
+        }
+        self.cut(&mut met);
+        met.into_iter()
+            .map(|(_, found, way)| (found, way))
+            .collect()
+    }
+
+    /// Leaves as many as there may be; of those who start equally far away the first by id.
+    fn cut(&self, met: &mut Vec<(f64, usize, Way)>) {
+        if met.len() > self.nearest {
+            met.sort_unstable_by(|one, other| {
+                let id = |met: &(f64, usize, Way)| &self.drivers[met.1].0;
+                one.0.total_cmp(&other.0).then(id(one).cmp(id(other)))
+            });
+            met.truncate(self.nearest);
+        }
+    }
+
+    fn find(&mut self, number: Number) -> Option<usize> {
+        if let Some(found) = self.found.get(&number) {
+            return *found;
+        }
+        let driver = self.board.fleet.driver(number);
+        let found = vehicle(driver, self.board).map(|vehicle| {
+            self.drivers.push((driver.id.clone(), vehicle));
+            self.drivers.len() - 1
+        });
+        self.found.insert(number, found);
+        found
+    }
+}
+
+/// The driver with the place he starts from: a free one where he stands, a busy one where his trip ends, and one who will
+/// come on duty where and when his shift begins.
+///
+/// Who is not heard is not counted on. Who should have ended his trip by now is expected after as long again as he is late
+/// already: the later he is, the less is known of when he will come, and nobody waits for one who never does.
+pub(super) fn vehicle(driver: &Driver, board: &Board<'_>) -> Option<Vehicle> {
+    let heard = board.rules.heard_until(driver.seen_at) >= board.now;
+    let (free, place) = match driver.trip {
+        None if !driver.online => coming(driver, board.now),
+        None => driver.indexed.filter(|_| heard).map(|place| (0.0, place)),
+        Some(_) if !driver.online || !heard => None,
+        Some(trip) => {
+            let end = board.trips.ends(trip, board.rules);
+            end.map(|(at, _, place)| (at.since(board.now).0.abs(), place))
+        }
+    }?;
+    Some(Vehicle {
+        place,
+        free,
+        idle: driver.online && driver.trip.is_none(),
+        until: until(driver).map_or(f64::INFINITY, |end| end.since(board.now).0),
+    })
+}
+
+/// In how many seconds and where his next shift begins, if it is still to come.
+fn coming(driver: &Driver, now: At) -> Option<(f64, Place)> {
+    let (shift, place) = driver.next_shift?;
+    (shift.begins > now).then(|| (shift.begins.since(now).0, place))
+}
+
+/// When his pickups end, if it is known.
+fn until(driver: &Driver) -> Option<At> {
+    let next = driver.next_shift.map(|(shift, _)| shift.ends);
+    if driver.online {
+        driver.shift_end
+    } else {
+        next
+    }
+}
