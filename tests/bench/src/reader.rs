@@ -33,19 +33,17 @@ pub struct Counts {
 pub fn await_records(
     brokers: &str,
     catalogue: &Catalogue,
-    geo: &GeoSpec,
+    geos: &[GeoSpec],
     record: &str,
     count: u64,
     timeout: Duration,
 ) -> Result<Seen> {
-    let topic = topic_of(catalogue, geo, record)?;
     let consumer = consumer(brokers)?;
-    assign(
-        &consumer,
-        &topic,
-        catalogue.partitions(&topic)?,
-        Offset::Beginning,
-    )?;
+    for geo in geos {
+        let topic = topic_of(catalogue, geo, record)?;
+        let partitions = catalogue.partitions(&topic)?;
+        assign(&consumer, &topic, partitions, Offset::Beginning)?;
+    }
     let begin = Instant::now();
     let mut seen = Seen {
         records: 0,
@@ -70,12 +68,13 @@ pub fn await_records(
     Ok(seen)
 }
 
-/// Counts everything that stands on the geo's topics.
-pub async fn count(brokers: &str, catalogue: &Catalogue, geo: &GeoSpec) -> Result<Counts> {
+/// Counts everything that stands on the geos' topics.
+pub async fn count(brokers: &str, catalogue: &Catalogue, geos: &[GeoSpec]) -> Result<Counts> {
     let broker = Broker::new(brokers);
     let mut counts = Counts::default();
     let mut keys: BTreeMap<String, HashSet<Vec<u8>>> = BTreeMap::new();
-    for stream in catalogue.streams() {
+    let streams = |geo| catalogue.streams().iter().map(move |stream| (geo, stream));
+    for (geo, stream) in geos.iter().flat_map(streams) {
         let topic = Topic {
             family: stream.family.clone(),
             kind: stream.kind.clone(),
