@@ -136,7 +136,7 @@ impl Copying {
             .context("the consumer has a group")?;
         // The client's own flush misses its wake-up now and then, as the processors' publisher knows too.
         while producer.in_flight_count() > 0 {
-            std::thread::sleep(Duration::from_micros(500));
+            std::thread::sleep(Duration::from_micros(500)); // waits: the queue empties meanwhile
         }
         producer.send_offsets_to_transaction(&offsets, &group, CALL)?;
         commit(producer)?;
@@ -174,7 +174,7 @@ fn send(producer: &TransactionalProducer, topic: &str, record: &Received) -> Res
             return Err(error).with_context(|| topic.to_owned());
         }
         message = back;
-        std::thread::sleep(Duration::from_micros(500));
+        std::thread::sleep(Duration::from_micros(500)); // waits: the queue empties meanwhile
     }
     Ok(())
 }

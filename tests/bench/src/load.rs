@@ -129,7 +129,7 @@ impl Load {
         for number in 0..count {
             if let Some(rate) = rate {
                 let due = Duration::from_secs_f64(f64::from(number) / rate);
-                std::thread::sleep(due.saturating_sub(start.elapsed()));
+                std::thread::sleep(due.saturating_sub(start.elapsed())); // waits: the pace of the pings
             }
             let driver = number % drivers;
             let geo = self.geo(driver);

@@ -8,7 +8,7 @@ use std::fs;
 use anyhow::{Context, Result};
 use toml::Table;
 
-use super::page::amount;
+use super::goals::amount;
 use super::results::Results;
 use crate::workspace;
 

@@ -210,7 +210,10 @@ mod tests {
 
     #[test]
     fn a_drain_that_lost_doubled_or_rejected_a_record_does_not_pass() {
-        let each = |count: u64| PATH.iter().map(move |name| ((*name).to_owned(), json!(count)));
+        let each = |count: u64| {
+            PATH.iter()
+                .map(move |name| ((*name).to_owned(), json!(count)))
+        };
         let mut records: serde_json::Map<String, Value> = each(5).collect();
         records.insert("NotificationSent".to_owned(), json!(10));
         let keys: serde_json::Map<String, Value> = each(5).collect();

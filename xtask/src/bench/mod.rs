@@ -7,6 +7,7 @@
 mod capacity;
 mod drain;
 mod exposition;
+mod goals;
 mod history;
 mod limits;
 mod machine;
@@ -110,7 +111,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     if options.json {
         println!("{}", results.to_json()?);
     } else {
-        print!("{}", page::text(&results));
+        print!("{}", goals::text(&results));
     }
     Ok(match results.failed() {
         failed if failed.is_empty() => ExitCode::SUCCESS,

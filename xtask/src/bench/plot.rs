@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::page::amount;
+use super::goals::amount;
 use super::results::Results;
 
 const WIDTH: f64 = 760.0;
