@@ -198,7 +198,7 @@ impl Rig {
     /// Bytes on disk: messages in Kafka's logs, and the database without its log.
     pub fn disk(&self) -> Result<(u64, u64)> {
         let mut kafka = 0;
-        for partition in fs::read_dir(self.dir.kafka(1))?.flatten() {
+        for partition in fs::read_dir(self.dir.kafka(1).join("data"))?.flatten() {
             for file in fs::read_dir(partition.path())
                 .into_iter()
                 .flatten()
