@@ -5,14 +5,13 @@
 //! so that what it takes to start a process is in no figure.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
 use serde_json::Value;
 
 use super::history;
-use super::rig::{GEO, Rig, Site, now};
+use super::rig::{GEO, Rig, Site, now, number};
 use super::usage::Usage;
 use crate::gateway::Gateway;
 use crate::processors::{Instance, PROCESSORS, Processors};
@@ -103,70 +102,85 @@ pub fn run(site: &Site, setup: &Setup) -> Result<Drain> {
         history::fill(&rig, rows)?;
     }
     let disk = rig.disk()?;
-    let mut place = vec![
-        "orders".to_owned(),
-        "--count".to_owned(),
-        orders.to_string(),
-    ];
-    place.extend(setup.history.map(|_| "--scattered".to_owned()));
-    let place: Vec<&str> = place.iter().map(String::as_str).collect();
     if !setup.warm {
-        rig.client(&place)?;
+        place(&rig, setup)?;
     }
-    let (postgres, kafka) = (rig.server("postgres")?, rig.server("kafka-1")?);
-    let messages = (orders * 2).to_string();
-    let reader = rig
-        .client_command(&[
-            "await",
-            "--record",
-            "NotificationSent",
-            "--count",
-            &messages,
-        ])
-        .spawn()
-        .context("start bench")?;
-    let (began, wall) = (now(), Instant::now());
-    let before = used(&processors)?;
-    if setup.warm {
-        rig.client(&place)?;
-    } else {
-        start(&mut processors, setup)?;
-    }
-    let output = reader.wait_with_output()?;
-    let seen: Value = serde_json::from_slice(&output.stdout)
-        .with_context(|| format!("the reader ended after {:?}", wall.elapsed()))?;
-    let mut used = used(&processors)?;
-    for (name, usage) in &mut used {
-        *usage = usage.since(before.get(name).copied().unwrap_or_default());
-    }
-    let postgres = rig.server("postgres")?.since(postgres);
-    let kafka = rig.server("kafka-1")?.since(kafka);
+    let work = work_off(&rig, setup, &mut processors)?;
     processors.stop()?;
     gateway.map(Gateway::stop).transpose()?;
     let counts = rig.client(&["count"])?;
     let left = rig.disk()?;
     rig.down()?;
-    let seconds = seen["last_at"].as_f64().context("last_at")? - began;
-    let cpu_s: f64 = used.values().map(|usage| usage.cpu_s).sum();
     let each = |amount: f64| amount / orders as f64;
+    let cpu_s: f64 = work.processors.values().map(|usage| usage.cpu_s).sum();
+    let peaks = work.processors.values().map(|usage| usage.peak_rss_mb);
     Ok(Drain {
         orders,
-        seconds,
-        orders_per_s: orders as f64 / seconds,
+        seconds: work.seconds,
+        orders_per_s: orders as f64 / work.seconds,
         orders_per_cpu_second_processors: orders as f64 / cpu_s,
-        orders_per_cpu_second_with_postgres: orders as f64 / (cpu_s + postgres.cpu_s),
-        peak_rss_mb_processors: used.values().map(|usage| usage.peak_rss_mb).sum(),
+        orders_per_cpu_second_with_postgres: orders as f64 / (cpu_s + work.postgres.cpu_s),
+        peak_rss_mb_processors: peaks.sum(),
         processors_cpu_us_per_order: each(cpu_s * 1e6),
-        postgres_cpu_us_per_order: each(postgres.cpu_s * 1e6),
-        kafka_cpu_us_per_order: each(kafka.cpu_s * 1e6),
+        postgres_cpu_us_per_order: each(work.postgres.cpu_s * 1e6),
+        kafka_cpu_us_per_order: each(work.kafka.cpu_s * 1e6),
         kafka_bytes_per_order: each(left.0.saturating_sub(disk.0) as f64),
         postgres_bytes_per_order: each(left.1.saturating_sub(disk.1) as f64),
-        processors: used,
-        kafka,
-        postgres,
+        processors: work.processors,
+        kafka: work.kafka,
+        postgres: work.postgres,
         checks_ok: complete(&counts, orders),
         counts,
     })
+}
+
+/// What it took from the start to the last message.
+struct Work {
+    seconds: f64,
+    processors: BTreeMap<String, Usage>,
+    postgres: Usage,
+    kafka: Usage,
+}
+
+/// Starts what is still missing, processors or orders, and waits for the last message.
+fn work_off(rig: &Rig, setup: &Setup, processors: &mut Processors) -> Result<Work> {
+    let messages = (setup.orders * 2).to_string();
+    let until = [
+        "await",
+        "--record",
+        "NotificationSent",
+        "--count",
+        &messages,
+    ];
+    let reader = rig.client_command(&until).spawn().context("start bench")?;
+    let (postgres, kafka) = (rig.server("postgres")?, rig.server("kafka-1")?);
+    let before = used(processors)?;
+    let began = now();
+    if setup.warm {
+        place(rig, setup)?;
+    } else {
+        start(processors, setup)?;
+    }
+    let output = reader.wait_with_output()?;
+    let seen: Value = serde_json::from_slice(&output.stdout)
+        .with_context(|| format!("the reader ended after {:.0} s", now() - began))?;
+    let since = |(name, usage): (String, Usage)| {
+        let before = before.get(&name).copied().unwrap_or_default();
+        (name, usage.since(before))
+    };
+    Ok(Work {
+        seconds: number(&seen, "/last_at")? - began,
+        processors: used(processors)?.into_iter().map(since).collect(),
+        postgres: rig.server("postgres")?.since(postgres),
+        kafka: rig.server("kafka-1")?.since(kafka),
+    })
+}
+
+fn place(rig: &Rig, setup: &Setup) -> Result<()> {
+    let count = setup.orders.to_string();
+    let mut arguments = vec!["orders", "--count", &count];
+    arguments.extend(setup.history.map(|_| "--scattered"));
+    rig.client(&arguments).map(drop)
 }
 
 /// Starts the gateway if it is asked for, and has payments use it.
