@@ -70,20 +70,33 @@ pub fn await_records(
 
 /// Counts everything that stands on the geos' topics.
 pub async fn count(brokers: &str, catalogue: &Catalogue, geos: &[GeoSpec]) -> Result<Counts> {
-    let broker = Broker::new(brokers);
-    let mut counts = Counts::default();
-    let mut keys: BTreeMap<String, HashSet<Vec<u8>>> = BTreeMap::new();
-    let streams = |geo| catalogue.streams().iter().map(move |stream| (geo, stream));
-    for (geo, stream) in geos.iter().flat_map(streams) {
+    let mut topics = Vec::new();
+    let mut letters = HashSet::new();
+    for (geo, stream) in geos
+        .iter()
+        .flat_map(|geo| catalogue.streams().iter().map(move |stream| (geo, stream)))
+    {
         let topic = Topic {
             family: stream.family.clone(),
             kind: stream.kind.clone(),
             geo: geo.name.clone(),
         };
-        for received in broker
-            .read_all(&[&topic.to_string()], Isolation::Committed)
-            .await?
-        {
+        topics.push(topic.to_string());
+        if stream.dead_letters {
+            topics.push(topic.dead_letters());
+            letters.insert(topic.dead_letters());
+        }
+    }
+    let names: Vec<&str> = topics.iter().map(String::as_str).collect();
+    let mut each = Broker::new(brokers).read_each(&names, Isolation::Committed);
+    let mut counts = Counts::default();
+    let mut keys: BTreeMap<String, HashSet<Vec<u8>>> = BTreeMap::new();
+    while let Some(topic) = each.recv().await {
+        for received in topic? {
+            if letters.contains(&received.topic) {
+                counts.dead_letters += 1;
+                continue;
+            }
             let name = received
                 .header(headers::EVENT_TYPE)
                 .unwrap_or("?")
@@ -91,13 +104,7 @@ pub async fn count(brokers: &str, catalogue: &Catalogue, geos: &[GeoSpec]) -> Re
             *counts.records.entry(name.clone()).or_default() += 1;
             keys.entry(name)
                 .or_default()
-                .insert(received.key.clone().unwrap_or_default());
-        }
-        if stream.dead_letters {
-            let letters = broker
-                .read_all(&[&topic.dead_letters()], Isolation::Committed)
-                .await?;
-            counts.dead_letters += letters.len() as u64;
+                .insert(received.key.unwrap_or_default());
         }
     }
     counts.keys = keys
