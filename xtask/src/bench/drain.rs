@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::history;
 use super::rig::{GEO, Rig, Site, now, number};
-use super::usage::Usage;
+use super::usage::{self, Usage};
 use crate::gateway::Gateway;
 use crate::processors::{Instance, PROCESSORS, Processors};
 use crate::settings::Settings;
@@ -102,7 +102,10 @@ pub fn run(site: &Site, setup: &Setup) -> Result<Drain> {
         history::fill(&rig, rows)?;
     }
     let disk = rig.disk()?;
-    if !setup.warm {
+    if setup.warm {
+        // Instances share out their lanes after they are ready, too.
+        usage::await_rest(&processors.pids())?;
+    } else {
         place(&rig, setup)?;
     }
     let work = work_off(&rig, setup, &mut processors)?;

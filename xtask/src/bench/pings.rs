@@ -4,14 +4,14 @@
 //! whatever else it does meanwhile. The requests' food is ready between one and four hours later, so none is decided. What a
 //! core takes is measured by a backlog: pings that come faster than they are taken.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use serde::Serialize;
 
 use super::exposition;
 use super::rig::{GEO, Rig, Site};
-use super::usage::Usage;
+use super::usage::{self, Usage};
 use crate::process::wait_until;
 use crate::processors::Processors;
 
@@ -24,9 +24,6 @@ const BACKLOG: u64 = 200_000;
 /// When the first food is ready, and over how long the others follow.
 const READY_IN_S: &str = "3600";
 const OVER_S: &str = "10800";
-/// A process rests that used less than this share of a core for so long.
-const RESTING: f64 = 0.03;
-const REST: Duration = Duration::from_secs(1);
 /// How long pings that were sent may take to be read.
 const READ: Duration = Duration::from_secs(120);
 
@@ -75,7 +72,8 @@ pub fn run(site: &Site, seconds: u32) -> Result<Pings> {
         rig.await_sql(open, wanted)?;
         pending = wanted;
         eprintln!("bench: {RATE} pings per second for {seconds} s, {pending} requests pending");
-        settle(&processors)?;
+        // What assignment does after it was given requests is none of what pings cost.
+        usage::await_rest(&processors.pids())?;
         // One round that is not measured: drivers who were silent while requests were loaded are heard again.
         send(&rig, &processors, DRIVERS.into(), Some(RATE))?;
         let pings = u64::from(RATE * seconds);
@@ -103,26 +101,6 @@ pub fn run(site: &Site, seconds: u32) -> Result<Pings> {
         // A decision in between would be in the figures.
         checks_ok: decided == "0",
     })
-}
-
-/// Waits until the process rests: what it does after it was given requests is none of what pings cost.
-fn settle(processors: &Processors) -> Result<()> {
-    let usage = || Usage::of(processors.pids()["assignment"]);
-    let (mut before, mut since) = (usage()?, Instant::now());
-    let resting = || {
-        if since.elapsed() < REST {
-            return false;
-        }
-        let Ok(now) = usage() else { return false };
-        let spent = now.since(before).cpu_s;
-        (before, since) = (now, Instant::now());
-        spent <= REST.as_secs_f64() * RESTING
-    };
-    ensure!(
-        wait_until(READ, resting),
-        "assignment does not come to rest"
-    );
-    Ok(())
 }
 
 /// Sends pings and waits until all are taken in; the processor time of it.
