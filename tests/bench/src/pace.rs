@@ -45,6 +45,8 @@ pub struct Steady {
     orders: u32,
     /// Orders whose every step was seen.
     complete: usize,
+    /// Orders that were under way when the last was placed: a backlog that grew would be seen here first.
+    under_way_at_end: usize,
     /// By step, from the placing.
     steps: BTreeMap<&'static str, Latency>,
     /// By step, from the step before it, of the first from the placing.
@@ -137,6 +139,9 @@ impl Sightings {
 
     fn report(&self, rate: f64, orders: u32, placed_at: impl Fn(u32) -> f64) -> Steady {
         let whole = |number: &u32| self.seen.iter().all(|step| step.contains_key(number));
+        let end = orders.checked_sub(1).map_or(0.0, &placed_at);
+        let ended = |number: &u32| self.seen[STEPS.len() - 1].get(number).copied();
+        let under_way = |number: &u32| ended(number).is_none_or(|at| at > end);
         let since_placing = |step: usize| {
             let waits = self.seen[step].iter();
             Latency::of(waits.map(|(number, at)| at - placed_at(*number)).collect())
@@ -156,6 +161,7 @@ impl Sightings {
             rate,
             orders,
             complete: (0..orders).filter(whole).count(),
+            under_way_at_end: (0..orders).filter(under_way).count(),
             steps: by_step(&since_placing),
             hops: by_step(&hop),
             due_to_assigned: self.between(3, 4),
@@ -222,6 +228,8 @@ mod tests {
         }
         let report = sightings.report(1.0, 2, f64::from);
         assert_eq!((report.complete, report.due_to_assigned.count), (1, 1));
+        // The second is placed a second after the first, which had ended by then.
+        assert_eq!(report.under_way_at_end, 1);
         assert_eq!(report.hops["DriverAssigned"].p50_ms, 10.0);
         assert_eq!(report.steps["OrderDriverAssigned"].max_ms, 100.0);
     }

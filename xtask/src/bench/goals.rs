@@ -169,12 +169,7 @@ fn steady(results: &Results) -> Vec<Row> {
                 "due_to_assigned_p99_ms",
                 burst(100.0),
             ),
-            (
-                "lag at the end",
-                "messages",
-                "lag_messages_at_end",
-                Goal::None,
-            ),
+            ("lag at the end", "orders", "lag_orders_at_end", Goal::None),
         ] {
             let what = format!("{what}, at {rate} orders/s");
             let path = format!("/steady/{index}/{field}");

@@ -64,7 +64,7 @@ pub struct Options {
     #[arg(long, default_value_t = 20)]
     ping_seconds: u32,
     /// Orders of each run of the scale part
-    #[arg(long, default_value_t = 10_000)]
+    #[arg(long, default_value_t = 20_000)]
     scale_orders: u64,
     /// Orders in the tables after growth
     #[arg(long, default_value_t = 1_000_000)]

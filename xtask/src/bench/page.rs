@@ -95,7 +95,8 @@ fn hops(results: &Results) -> String {
     let runs = results.list("/steady");
     let mut table = String::from("| until, from the step before |");
     for run in runs {
-        _ = write!(table, " {} orders/s |", run["rate"]);
+        let rate = run["rate"].as_f64().unwrap_or_default();
+        _ = write!(table, " {rate} orders/s |");
     }
     _ = writeln!(table, "\n|---|{}", "---|".repeat(runs.len()));
     for hop in HOPS {
