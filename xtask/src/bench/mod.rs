@@ -34,6 +34,7 @@ use self::machine::Machine;
 use self::results::Results;
 use self::rig::Site;
 use crate::process;
+use crate::stack;
 use crate::stack::dir::StackDir;
 use crate::workspace;
 
@@ -94,55 +95,63 @@ enum Part {
 pub fn run(options: &Options) -> Result<ExitCode> {
     process::catch_interrupts();
     let stored = Results::stored()?;
-    let results = if options.stored {
-        stored
+    let (results, mut failed) = if options.stored {
+        (stored.clone(), Vec::new())
     } else {
-        let measured = measure(options)?;
-        if options.page {
-            let all = stored.updated(measured.clone());
-            all.store()?;
-            page::write(&all)?;
-        }
-        measured
+        measure(options)?
     };
-    if options.stored && options.page {
-        page::write(&results)?;
+    if options.page {
+        let all = stored.updated(results.clone());
+        all.store()?;
+        page::write(&all)?;
     }
     if options.json {
         println!("{}", results.to_json()?);
     } else {
         print!("{}", goals::text(&results));
     }
-    Ok(match results.failed() {
-        failed if failed.is_empty() => ExitCode::SUCCESS,
-        failed => {
-            eprintln!("bench: the checks of {} failed", failed.join(", "));
-            ExitCode::FAILURE
-        }
-    })
+    failed.extend(results.failed().into_iter().map(str::to_owned));
+    if failed.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    eprintln!("bench: failed: {}", failed.join(", "));
+    Ok(ExitCode::FAILURE)
 }
 
-fn measure(options: &Options) -> Result<Results> {
+/// What was measured, and the parts that could not be: one that fails costs the others nothing.
+fn measure(options: &Options) -> Result<(Results, Vec<String>)> {
     rig::build()?;
     let site = Site {
         dir: StackDir::at(&workspace::root().join(".stack/bench"))?,
         versions: RefCell::new(None),
     };
-    let mut results = Results::default();
+    let (mut results, mut failed) = (Results::default(), Vec::new());
     for part in Part::value_variants() {
-        if options.only.is_empty() || options.only.contains(part) {
-            ensure!(!process::interrupted(), "interrupted");
-            let name = part
-                .to_possible_value()
-                .map(|value| value.get_name().replace('-', "_"));
-            let name = name.unwrap_or_default();
-            eprintln!("bench: {name}");
-            results.add(&name, measured(&site, *part, options)?);
+        if !options.only.is_empty() && !options.only.contains(part) {
+            continue;
+        }
+        ensure!(!process::interrupted(), "interrupted");
+        let name = part.key();
+        eprintln!("bench: {name}");
+        match measured(&site, *part, options) {
+            Ok(figures) => results.add(&name, figures),
+            Err(error) => {
+                eprintln!("bench: {name}: {error:#}");
+                failed.push(name);
+            }
         }
     }
-    let machine = Machine::this(site.versions.take())?;
-    results.taken_by(&machine)?;
-    Ok(results)
+    stack::down(&site.dir)?;
+    results.taken_by(&Machine::this(site.versions.take())?)?;
+    Ok((results, failed))
+}
+
+impl Part {
+    /// Its field in the results.
+    fn key(self) -> String {
+        let value = self.to_possible_value();
+        value.map_or_else(String::new, |value| value.get_name().replace('-', "_"))
+    }
 }
 
 fn measured(site: &Site, part: Part, options: &Options) -> Result<Value> {
