@@ -336,6 +336,8 @@ pub fn amount(figure: f64) -> String {
     } else {
         2
     };
+    // What rounds to nothing has no sign.
+    let figure = if size < 0.005 { 0.0 } else { figure };
     let text = format!("{figure:.digits$}");
     let (whole, rest) = text
         .split_once('.')
@@ -390,6 +392,7 @@ mod tests {
             (1.005, "1.00"),
             (-4_200.0, "-4,200"),
             (-420.0, "-420"),
+            (-0.004, "0.00"),
         ] {
             assert_eq!(amount(figure), text);
         }

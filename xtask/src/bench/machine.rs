@@ -16,6 +16,8 @@ pub struct Machine {
     pub cpu: String,
     /// Of Kafka, the registry, PostgreSQL and Java; none when no stack was needed.
     pub versions: Option<Versions>,
+    /// Processes that wanted to run, on average over the minute before the run began: what others left of the cores.
+    pub load_before: f64,
     /// Of the compiler.
     pub rust: String,
     /// Of the sources, with a mark if they were changed since.
@@ -23,7 +25,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    pub fn this(versions: Option<Versions>) -> Result<Self> {
+    pub fn this(versions: Option<Versions>, load_before: f64) -> Result<Self> {
         let memory = field("/proc/meminfo", "MemTotal")?;
         let kilobytes = memory.split_whitespace().next();
         let kilobytes: u64 = kilobytes.and_then(|n| n.parse().ok()).unwrap_or_default();
@@ -43,10 +45,18 @@ impl Machine {
             memory_mb: kilobytes / 1024,
             cpu: field("/proc/cpuinfo", "model name")?,
             versions,
+            load_before,
             rust: output("rustc", &["--version"]),
             commit: format!("{commit}{}", if changed { " and changes" } else { "" }),
         })
     }
+}
+
+/// The load average of the last minute.
+pub fn load() -> Result<f64> {
+    let text = fs::read_to_string("/proc/loadavg")?;
+    let first = text.split_whitespace().next().unwrap_or_default();
+    Ok(first.parse()?)
 }
 
 fn field(file: &str, name: &str) -> Result<String> {

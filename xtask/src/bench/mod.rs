@@ -120,6 +120,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
 
 /// What was measured, and the parts that could not be: one that fails costs the others nothing.
 fn measure(options: &Options) -> Result<(Results, Vec<String>)> {
+    let load_before = machine::load()?;
     rig::build()?;
     let site = Site {
         dir: StackDir::at(&workspace::root().join(".stack/bench"))?,
@@ -142,7 +143,7 @@ fn measure(options: &Options) -> Result<(Results, Vec<String>)> {
         }
     }
     stack::down(&site.dir)?;
-    results.taken_by(&Machine::this(site.versions.take())?)?;
+    results.taken_by(&Machine::this(site.versions.take(), load_before)?)?;
     Ok((results, failed))
 }
 

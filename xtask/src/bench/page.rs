@@ -5,6 +5,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -17,15 +18,25 @@ use crate::workspace;
 
 /// Replaces the tables and the plot of BENCHMARKS.md.
 pub fn write(results: &Results) -> Result<()> {
-    let path = workspace::root().join("BENCHMARKS.md");
-    let page = fs::read_to_string(&path).context("BENCHMARKS.md")?;
-    let page = between(&page, "machine", &machine(results))?;
+    let page = fs::read_to_string(page_path()).context("BENCHMARKS.md")?;
+    fs::write(page_path(), drawn(&page, results)?)?;
+    fs::write(plot_path(), plot::svg(results)).context("the plot")
+}
+
+fn page_path() -> PathBuf {
+    workspace::root().join("BENCHMARKS.md")
+}
+
+fn plot_path() -> PathBuf {
+    workspace::root().join("tests/bench/results.svg")
+}
+
+/// The page with the tables of these results.
+fn drawn(page: &str, results: &Results) -> Result<String> {
+    let page = between(page, "machine", &machine(results))?;
     let page = between(&page, "figures", &figures(results))?;
     let page = between(&page, "hops", &hops(results))?;
-    let page = between(&page, "capacity", &capacity::tables(results)?)?;
-    fs::write(&path, page)?;
-    let plot = plot::svg(results);
-    fs::write(workspace::root().join("tests/bench/results.svg"), plot).context("the plot")
+    between(&page, "capacity", &capacity::tables(results)?)
 }
 
 /// The page with another text between `<!-- NAME -->` and `<!-- /NAME -->`.
@@ -46,14 +57,22 @@ fn between(page: &str, name: &str, text: &str) -> Result<String> {
 
 fn machine(results: &Results) -> String {
     let text = |path| results.text(path).unwrap_or("?").to_owned();
+    let count = |path| {
+        let number = results.number(path).map_or("?".to_owned(), amount);
+        number.trim_end_matches(".00").to_owned()
+    };
     let mut lines = format!(
-        "{} cores of {}, {} MB of memory. Kafka {}, PostgreSQL {}, {}.\n\n",
-        amount(results.number("/machine/cores").unwrap_or(0.0)).trim_end_matches(".00"),
+        "{} cores of {}, {} MB of memory. Kafka {}, PostgreSQL {}, {}. The load average before the last run was {}: \
+         what others took of the cores is in the figures. Drained: {} orders, in each run of scale {}.\n\n",
+        count("/machine/cores"),
         text("/machine/cpu"),
-        amount(results.number("/machine/memory_mb").unwrap_or(0.0)),
+        count("/machine/memory_mb"),
         text("/machine/versions/kafka"),
         text("/machine/versions/postgres"),
         text("/machine/rust"),
+        count("/machine/load_before"),
+        count("/drain/orders"),
+        count("/scale/orders"),
     );
     let commits = results
         .value("/commits")
@@ -123,6 +142,16 @@ fn hops(results: &Results) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_page_and_its_plot_show_what_is_kept_and_nothing_else() {
+        let results = Results::stored().expect("tests/bench/results.json");
+        let page = fs::read_to_string(page_path()).expect("BENCHMARKS.md");
+        let plot = fs::read_to_string(plot_path()).expect("the plot");
+        let again = "`cargo xtask bench --stored --page` draws it anew";
+        assert!(drawn(&page, &results).expect("markers") == page, "{again}");
+        assert!(plot::svg(&results) == plot, "{again}");
+    }
 
     #[test]
     fn only_what_stands_between_the_markers_changes() {
