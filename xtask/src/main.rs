@@ -3,6 +3,7 @@
 mod bench;
 mod control;
 mod demo;
+mod gateway;
 mod http;
 mod process;
 mod processors;

@@ -25,7 +25,37 @@ pub struct Processors {
     dir: StackDir,
     profile: Profile,
     config: PathBuf,
-    running: BTreeMap<&'static str, (u16, Running)>,
+    /// By name of the instance, with the port of its health and metrics.
+    running: BTreeMap<String, (u16, Running)>,
+}
+
+/// One process of a processor.
+#[derive(Clone, Copy, Debug)]
+pub struct Instance {
+    pub processor: &'static str,
+    /// Tells the instances of a processor apart.
+    pub slot: u8,
+    /// The only core it may use, if it may not use all; needs `taskset` (util-linux).
+    pub core: Option<usize>,
+}
+
+impl Instance {
+    /// The only one of its processor.
+    pub fn only(processor: &'static str) -> Self {
+        Self {
+            processor,
+            slot: 0,
+            core: None,
+        }
+    }
+
+    /// The processor's name for slot 0, else with the slot behind it.
+    pub fn name(&self) -> String {
+        match self.slot {
+            0 => self.processor.to_owned(),
+            slot => format!("{}-{slot}", self.processor),
+        }
+    }
 }
 
 impl Processors {
@@ -40,17 +70,31 @@ impl Processors {
     }
 
     pub fn start(&mut self, name: &'static str) -> Result<()> {
-        self.start_at(name, free_port()?)
+        self.start_at(Instance::only(name), free_port()?)
     }
 
-    fn start_at(&mut self, name: &'static str, port: u16) -> Result<()> {
-        let mut command = Command::new(workspace::binary(name, self.profile));
+    pub fn start_instance(&mut self, instance: Instance) -> Result<()> {
+        self.start_at(instance, free_port()?)
+    }
+
+    fn start_at(&mut self, instance: Instance, port: u16) -> Result<()> {
+        let binary = workspace::binary(instance.processor, self.profile);
+        let mut command = match instance.core {
+            None => Command::new(binary),
+            // It replaces itself by the processor, so the process is the same one.
+            Some(core) => {
+                let mut command = Command::new("taskset");
+                command.args(["--cpu-list", &core.to_string()]).arg(binary);
+                command
+            }
+        };
         command
             .current_dir(workspace::root())
             .env("SWIFT_EATS_CONFIG", &self.config)
+            .env("SWIFT_EATS__RUNTIME__INSTANCE", instance.slot.to_string())
             .env("SWIFT_EATS__HTTP__LISTEN", format!("127.0.0.1:{port}"));
-        let url = format!("http://127.0.0.1:{port}");
-        let running = Running::start(&self.dir, name, &url, command)?;
+        let (name, url) = (instance.name(), format!("http://127.0.0.1:{port}"));
+        let running = Running::start(&self.dir, &name, &url, command)?;
         self.running.insert(name, (port, running));
         Ok(())
     }
@@ -73,15 +117,24 @@ impl Processors {
         }
     }
 
-    /// Process ids by name.
-    pub fn pids(&self) -> BTreeMap<&'static str, u32> {
-        let pid = |(name, (_, running)): (&&'static str, &(u16, Running))| (*name, running.pid());
+    /// Process ids by name of the instance.
+    pub fn pids(&self) -> BTreeMap<String, u32> {
+        let pid = |(name, (_, running)): (&String, &(u16, Running))| (name.clone(), running.pid());
         self.running.iter().map(pid).collect()
     }
 
-    /// Kills one on the spot and starts it again.
-    pub fn kill_and_restart(&mut self, name: &'static str) -> Result<()> {
-        let (port, running) = self
+    /// What an instance shows on /metrics.
+    pub fn metrics(&self, name: &str) -> Result<String> {
+        let (port, _) = self
+            .running
+            .get(name)
+            .with_context(|| format!("{name} was never started"))?;
+        http::text(*port, "/metrics")
+    }
+
+    /// Kills one on the spot and forgets it.
+    pub fn kill(&mut self, name: &str) -> Result<()> {
+        let (_, running) = self
             .running
             .remove(name)
             .with_context(|| format!("{name} was never started"))?;
@@ -89,8 +142,15 @@ impl Processors {
         if !wait_until(Duration::from_secs(5), || !running.is_alive()) {
             bail!("{name} survived SIGKILL");
         }
-        drop(running);
-        self.start_at(name, port)
+        Ok(())
+    }
+
+    /// Kills one on the spot and starts it again.
+    pub fn kill_and_restart(&mut self, name: &'static str) -> Result<()> {
+        let port = self.running.get(name).map(|(port, _)| *port);
+        self.kill(name)?;
+        let port = port.map_or_else(free_port, Ok)?;
+        self.start_at(Instance::only(name), port)
     }
 
     /// Ends all in order; an error when one had to be killed.

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use chrono::Utc;
-use contracts::streams::{DriverEvent, OrdersRequest};
+use chrono::{TimeDelta, Utc};
+use contracts::streams::{DriverAssignmentRequest, DriverEvent, DriverLocation, OrdersRequest};
 use contracts::{CONTRACTS, Codec, GeoSpec, Message, Topic, headers};
 use rdkafka::ClientContext;
 use rdkafka::config::ClientConfig;
@@ -15,15 +15,15 @@ use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
 use serde::Serialize;
 
-use crate::say;
+use crate::say::{self, OrderIds};
 
-/// Writes to the topics of one geo.
+/// Writes to the topics of some geos, which take turns.
 pub struct Load {
     codec: Codec,
-    geo: GeoSpec,
+    geos: Vec<GeoSpec>,
     producer: ThreadedProducer<Acknowledged>,
     began: Instant,
-    run: u64,
+    ids: OrderIds,
 }
 
 /// Counts what the broker took.
@@ -55,7 +55,13 @@ pub struct Loaded {
 }
 
 impl Load {
-    pub async fn open(brokers: &str, registry: &str, geo: &GeoSpec) -> Result<Self> {
+    pub async fn open(
+        brokers: &str,
+        registry: &str,
+        geos: &[GeoSpec],
+        scattered: bool,
+    ) -> Result<Self> {
+        ensure!(!geos.is_empty(), "no geo is named");
         let codec = Codec::connect(registry, CONTRACTS).await?;
         let mut config = ClientConfig::new();
         config
@@ -66,22 +72,30 @@ impl Load {
             .set("linger.ms", "0");
         Ok(Self {
             codec,
-            geo: geo.clone(),
+            geos: geos.to_vec(),
             producer: config.create_with_context(Acknowledged::default())?,
             began: Instant::now(),
-            run: Utc::now().timestamp_micros() as u64,
+            ids: OrderIds {
+                run: Utc::now().timestamp_micros() as u64,
+                scattered,
+            },
         })
     }
 
-    /// Sets this run's orders apart from those of others.
-    pub fn run(&self) -> u64 {
-        self.run
+    /// What this run's orders are called.
+    pub fn ids(&self) -> OrderIds {
+        self.ids
+    }
+
+    fn geo(&self, number: u32) -> &GeoSpec {
+        &self.geos[number as usize % self.geos.len()]
     }
 
     pub fn drivers(&self, count: u32) -> Result<()> {
         for number in 0..count {
-            let online = say::driver_online(&self.geo, number, Utc::now());
-            self.send(&DriverEvent::from(online))?;
+            let geo = self.geo(number);
+            let online = say::driver_online(geo, number, Utc::now());
+            self.send(geo, &DriverEvent::from(online))?;
         }
         Ok(())
     }
@@ -91,14 +105,44 @@ impl Load {
     }
 
     pub fn order(&self, number: u32) -> Result<()> {
-        let placed = say::order_placed(&self.geo, self.run, number, Utc::now());
-        self.send(&OrdersRequest::from(placed))
+        let geo = self.geo(number);
+        let placed = say::order_placed(geo, self.ids, number, Utc::now());
+        self.send(geo, &OrdersRequest::from(placed))
     }
 
-    fn send<M: Message>(&self, message: &M) -> Result<()> {
+    /// Asks for drivers; the food is ready between `ready_in` and `ready_in + over` from now, evenly.
+    pub fn requests(&self, count: u32, ready_in: TimeDelta, over: TimeDelta) -> Result<()> {
+        for number in 0..count {
+            let (geo, at) = (self.geo(number), Utc::now());
+            let share = f64::from(number) / f64::from(count);
+            let later = TimeDelta::milliseconds((over.num_milliseconds() as f64 * share) as i64);
+            let ready_at = at + ready_in + later;
+            let asked = say::assignment_requested(geo, self.ids, number, at, ready_at);
+            self.send(geo, &DriverAssignmentRequest::from(asked))?;
+        }
+        Ok(())
+    }
+
+    /// Pings of `drivers` drivers in turn, `rate` per second, or as fast as the broker takes them.
+    pub fn pings(&self, drivers: u32, count: u32, rate: Option<f64>) -> Result<()> {
+        let start = Instant::now();
+        for number in 0..count {
+            if let Some(rate) = rate {
+                let due = Duration::from_secs_f64(f64::from(number) / rate);
+                std::thread::sleep(due.saturating_sub(start.elapsed())); // waits: the pace of the pings
+            }
+            let driver = number % drivers;
+            let geo = self.geo(driver);
+            let ping = say::driver_location(geo, driver, number / drivers, Utc::now());
+            self.send(geo, &DriverLocation::from(ping))?;
+        }
+        Ok(())
+    }
+
+    fn send<M: Message>(&self, geo: &GeoSpec, message: &M) -> Result<()> {
         let mut value = Vec::with_capacity(512);
         message.encode_into(&self.codec, &mut value)?;
-        let (topic, key) = (Topic::of::<M>(&self.geo.name).to_string(), message.key());
+        let (topic, key) = (Topic::of::<M>(&geo.name).to_string(), message.key());
         let contract = message.contract();
         let (id, version) = (message.event_id().to_string(), contract.version.to_string());
         let trace = format!("00-{:032x}-{:016x}-01", message.event_id().as_u128() | 1, 1);

@@ -33,19 +33,17 @@ pub struct Counts {
 pub fn await_records(
     brokers: &str,
     catalogue: &Catalogue,
-    geo: &GeoSpec,
+    geos: &[GeoSpec],
     record: &str,
     count: u64,
     timeout: Duration,
 ) -> Result<Seen> {
-    let topic = topic_of(catalogue, geo, record)?;
     let consumer = consumer(brokers)?;
-    assign(
-        &consumer,
-        &topic,
-        catalogue.partitions(&topic)?,
-        Offset::Beginning,
-    )?;
+    for geo in geos {
+        let topic = topic_of(catalogue, geo, record)?;
+        let partitions = catalogue.partitions(&topic)?;
+        assign(&consumer, &topic, partitions, Offset::Beginning)?;
+    }
     let begin = Instant::now();
     let mut seen = Seen {
         records: 0,
@@ -70,21 +68,35 @@ pub fn await_records(
     Ok(seen)
 }
 
-/// Counts everything that stands on the geo's topics.
-pub async fn count(brokers: &str, catalogue: &Catalogue, geo: &GeoSpec) -> Result<Counts> {
-    let broker = Broker::new(brokers);
-    let mut counts = Counts::default();
-    let mut keys: BTreeMap<String, HashSet<Vec<u8>>> = BTreeMap::new();
-    for stream in catalogue.streams() {
+/// Counts everything that stands on the geos' topics.
+pub async fn count(brokers: &str, catalogue: &Catalogue, geos: &[GeoSpec]) -> Result<Counts> {
+    let mut topics = Vec::new();
+    let mut letters = HashSet::new();
+    for (geo, stream) in geos
+        .iter()
+        .flat_map(|geo| catalogue.streams().iter().map(move |stream| (geo, stream)))
+    {
         let topic = Topic {
             family: stream.family.clone(),
             kind: stream.kind.clone(),
             geo: geo.name.clone(),
         };
-        for received in broker
-            .read_all(&[&topic.to_string()], Isolation::Committed)
-            .await?
-        {
+        topics.push(topic.to_string());
+        if stream.dead_letters {
+            topics.push(topic.dead_letters());
+            letters.insert(topic.dead_letters());
+        }
+    }
+    let names: Vec<&str> = topics.iter().map(String::as_str).collect();
+    let mut each = Broker::new(brokers).read_each(&names, Isolation::Committed);
+    let mut counts = Counts::default();
+    let mut keys: BTreeMap<String, HashSet<Vec<u8>>> = BTreeMap::new();
+    while let Some(topic) = each.recv().await {
+        for received in topic? {
+            if letters.contains(&received.topic) {
+                counts.dead_letters += 1;
+                continue;
+            }
             let name = received
                 .header(headers::EVENT_TYPE)
                 .unwrap_or("?")
@@ -92,13 +104,7 @@ pub async fn count(brokers: &str, catalogue: &Catalogue, geo: &GeoSpec) -> Resul
             *counts.records.entry(name.clone()).or_default() += 1;
             keys.entry(name)
                 .or_default()
-                .insert(received.key.clone().unwrap_or_default());
-        }
-        if stream.dead_letters {
-            let letters = broker
-                .read_all(&[&topic.dead_letters()], Isolation::Committed)
-                .await?;
-            counts.dead_letters += letters.len() as u64;
+                .insert(received.key.unwrap_or_default());
         }
     }
     counts.keys = keys

@@ -3,13 +3,23 @@
 //! Linux counts processor time in ticks of 10 ms (proc(5): utime, stime, cutime, cstime), so figures below a second are
 //! coarse. A process that has ended counts as long as its parent, if it is asked about, has waited for it.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde::Serialize;
+
+use crate::process::wait_until;
 
 /// Ticks per second: USER_HZ, 100 on every Linux that matters here (sysconf(3), _SC_CLK_TCK).
 const TICKS: f64 = 100.0;
+
+/// Processes rest that together used less than this share of a core for so long.
+const RESTING: f64 = 0.1;
+const REST: Duration = Duration::from_secs(1);
+/// How long that may take.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Usage {
@@ -60,6 +70,29 @@ impl Usage {
     }
 }
 
+/// Waits until these processes, by name, have done what they were started or given work for.
+pub fn await_rest(pids: &BTreeMap<String, u32>) -> Result<()> {
+    let total = || {
+        let each = pids.values().map(|pid| Ok(Usage::of(*pid)?.cpu_s));
+        each.sum::<Result<f64>>()
+    };
+    let (mut before, mut since) = (total()?, Instant::now());
+    let resting = || {
+        if since.elapsed() < REST {
+            return false;
+        }
+        let Ok(now) = total() else { return false };
+        let spent = now - before;
+        (before, since) = (now, Instant::now());
+        spent <= REST.as_secs_f64() * RESTING
+    };
+    ensure!(
+        wait_until(PATIENCE, resting),
+        "the processors do not come to rest"
+    );
+    Ok(())
+}
+
 /// Fields of /proc/PID/stat, in ticks.
 struct Stat {
     parent: u32,
@@ -100,6 +133,18 @@ fn peak_rss_mb(pid: u32) -> Result<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_that_waits_is_at_rest() {
+        let mut child = std::process::Command::new("tail")
+            .args(["-f", "/dev/null"])
+            .spawn()
+            .unwrap();
+        let rested = await_rest(&[("tail".to_owned(), child.id())].into());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        rested.unwrap();
+    }
 
     #[test]
     fn a_process_that_works_uses_time_and_memory() {

@@ -1,24 +1,20 @@
 //! The platform of the demo: topics, schemas, gateway and the four processors, each a process of its own.
 
 use std::fs;
-use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
 use super::Options;
 use super::city::Roads;
+use crate::gateway::Gateway;
 use crate::http;
-use crate::process::{self, wait_until};
-use crate::processors::{PROCESSORS, Processors, free_port, swiftctl};
-use crate::services::Running;
+use crate::process;
+use crate::processors::{PROCESSORS, Processors, swiftctl};
 use crate::settings::Settings;
 use crate::stack::dir::StackDir;
 use crate::stack::state::State;
-use crate::workspace::{self, Profile};
+use crate::workspace::Profile;
 
-const READY: Duration = Duration::from_secs(60);
-const GRACE: Duration = Duration::from_secs(20);
 /// Seconds of ours that a driver's phone has to answer an offer.
 const ANSWER_S: f64 = 10.0;
 
@@ -26,12 +22,6 @@ const ANSWER_S: f64 = 10.0;
 pub struct Platform {
     gateway: Gateway,
     processors: Processors,
-}
-
-struct Gateway {
-    running: Running,
-    port: u16,
-    url: String,
 }
 
 impl Platform {
@@ -46,8 +36,8 @@ impl Platform {
         let ctl = |arguments: &[&str]| swiftctl(state, Profile::Development, arguments);
         ctl(&["schemas", "register"])?;
         ctl(&["topics", "apply", "--geos", &geos.join(",")])?;
-        let gateway = Gateway::start(dir, options.seed)?;
-        let settings = settings(options, state, geos, roads, &gateway.url)?;
+        let gateway = Gateway::start(dir, Profile::Development, options.seed, &[])?;
+        let settings = settings(options, state, geos, roads, gateway.url())?;
         let config = dir.root().join("demo.toml");
         fs::write(&config, settings.to_text()?).context("write demo.toml")?;
         let mut platform = Self {
@@ -66,13 +56,13 @@ impl Platform {
     }
 
     pub fn gateway_url(&self) -> &str {
-        &self.gateway.url
+        self.gateway.url()
     }
 
     /// Has the gateway behave like this from now on; what is left out is as by default.
     pub fn set_gateway(&self, behaviour: &serde_json::Value) -> Result<()> {
         let body = behaviour.to_string();
-        let status = http::request(self.gateway.port, "PUT", "/admin/behaviour", &body)?;
+        let status = http::request(self.gateway.port(), "PUT", "/admin/behaviour", &body)?;
         ensure!(status == 200, "the gateway answers {status} to {body}");
         Ok(())
     }
@@ -84,28 +74,13 @@ impl Platform {
     /// Ends everything in order; an error when a processor had to be killed.
     pub fn stop(self) -> Result<()> {
         self.processors.stop()?;
-        self.gateway.running.stop(GRACE).map(drop)
+        self.gateway.stop()
     }
 
     /// Lets everything run on.
     pub fn leave(self) {
         self.processors.leave();
-        self.gateway.running.leave();
-    }
-}
-
-impl Gateway {
-    fn start(dir: &StackDir, seed: u64) -> Result<Self> {
-        let port = free_port()?;
-        let mut command = Command::new(workspace::binary("gateway", Profile::Development));
-        command.args(["--port", &port.to_string(), "--seed", &seed.to_string()]);
-        let url = format!("http://127.0.0.1:{port}");
-        let running = Running::start(dir, "gateway", &url, command)?;
-        let answers = || http::status(port, "/v1/ledger").is_ok_and(|status| status == 200);
-        if !wait_until(READY, || !running.is_alive() || answers()) {
-            bail!("the gateway does not answer:\n{}", running.tail(20));
-        }
-        Ok(Self { running, port, url })
+        self.gateway.leave();
     }
 }
 

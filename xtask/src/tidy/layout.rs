@@ -6,6 +6,7 @@ use super::{Offence, Tree};
 
 const TOP_LEVEL: &[&str] = &[
     "ARCHITECTURE.md",
+    "BENCHMARKS.md",
     "Cargo.lock",
     "Cargo.toml",
     "DISPATCH.md",
@@ -144,6 +145,7 @@ mod tests {
     fn whole_top_level<'a>(more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
         let mut files = vec![
             ("ARCHITECTURE.md", ""),
+            ("BENCHMARKS.md", ""),
             ("Cargo.lock", ""),
             ("Cargo.toml", ""),
             ("DISPATCH.md", ""),

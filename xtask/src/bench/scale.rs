@@ -1,0 +1,168 @@
+//! What an order costs when there is more of everything: instances, partitions, geos, rows.
+//!
+//! Every run drains the same number of orders through processors that run already, on a stack of its own, and is compared
+//! with a run that differs in one thing. A cost is processor time of the four processors and of PostgreSQL per order.
+//!
+//! Instances: one of each processor pinned to core 0, against two of each, one pinned to core 0 and one to core 1. Kafka,
+//! PostgreSQL and the clients are not pinned. On a machine with two cores these have to share with the second set, so the
+//! throughput can hardly double there; beside it stands what the costs allow on a machine where they need not: two
+//! instances do twice the work of one, times the ratio of its cost per order to theirs.
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::drain::{self, Drain, Setup};
+use super::rig::{GEO, Site};
+use crate::processors::{Instance, PROCESSORS};
+
+/// Geos by their partitions; six is [`GEO`]. The catalogue has no class of one partition.
+const TWELVE: &str = "berlin-mitte";
+const TWENTY_FOUR: &str = "london-soho";
+/// All of the catalogue.
+const GEOS: [&str; 20] = [
+    "berlin-mitte",
+    "london-soho",
+    "amsterdam-centrum",
+    "paris-bastille",
+    "madrid-centro",
+    "lisboa-baixa",
+    "dublin-docklands",
+    "stockholm-sodermalm",
+    "warszawa-srodmiescie",
+    "wien-innere-stadt",
+    "milano-duomo",
+    "athina-plaka",
+    "istanbul-besiktas",
+    "new-york-midtown",
+    "chicago-loop",
+    "san-francisco-soma",
+    "toronto-downtown",
+    "sao-paulo-pinheiros",
+    "sydney-cbd",
+    "wellington-te-aro",
+];
+/// Orders in the tables, before and after growth.
+const FEW: u64 = 10_000;
+
+#[derive(Serialize)]
+pub struct Scale {
+    pub orders: u64,
+    /// One geo of six partitions, one instance of each, empty tables.
+    pub base: Point,
+    pub partitions_12: Point,
+    pub partitions_24: Point,
+    pub geos_20: Point,
+    pub rows_few: Point,
+    pub rows_many: Point,
+    pub one_instance: Point,
+    pub two_instances: Point,
+    /// Cost per order to that of the base, or of few rows; wanted: at most 1.2 at 20 geos and with many rows.
+    pub cost_ratio_partitions_12: f64,
+    pub cost_ratio_partitions_24: f64,
+    pub cost_ratio_geos_20: f64,
+    pub cost_ratio_rows: f64,
+    /// Two instances of each to one: as measured, and as their costs allow where cores are not short; wanted: 1.8.
+    pub throughput_ratio_instances: f64,
+    pub throughput_ratio_instances_by_cost: f64,
+    pub checks_ok: bool,
+}
+
+#[derive(Serialize)]
+pub struct Point {
+    pub what: String,
+    pub orders_per_s: f64,
+    pub processors_cpu_us_per_order: f64,
+    pub postgres_cpu_us_per_order: f64,
+    pub kafka_cpu_us_per_order: f64,
+    pub checks_ok: bool,
+}
+
+impl Point {
+    fn of(what: String, drain: &Drain) -> Self {
+        Self {
+            what,
+            orders_per_s: drain.orders_per_s,
+            processors_cpu_us_per_order: drain.processors_cpu_us_per_order,
+            postgres_cpu_us_per_order: drain.postgres_cpu_us_per_order,
+            kafka_cpu_us_per_order: drain.kafka_cpu_us_per_order,
+            checks_ok: drain.checks_ok,
+        }
+    }
+
+    fn cost(&self) -> f64 {
+        self.processors_cpu_us_per_order + self.postgres_cpu_us_per_order
+    }
+}
+
+/// `rows`: orders in the tables after growth.
+pub fn run(site: &Site, orders: u64, rows: u64) -> Result<Scale> {
+    let base = Setup {
+        warm: true,
+        ..Setup::plain(orders)
+    };
+    let measure = |what: &str, setup: Setup| {
+        eprintln!("bench: scale: {what}");
+        Ok::<_, anyhow::Error>(Point::of(what.to_owned(), &drain::run(site, &setup)?))
+    };
+    let in_geos = |geos: &[&'static str]| Setup {
+        geos: geos.to_vec(),
+        ..base.clone()
+    };
+    let with_rows = |rows| Setup {
+        history: Some(rows),
+        ..base.clone()
+    };
+    let pinned = |instances| Setup {
+        instances,
+        ..base.clone()
+    };
+    let base_point = measure("one geo of 6 partitions", in_geos(&[GEO]))?;
+    let partitions_12 = measure("one geo of 12 partitions", in_geos(&[TWELVE]))?;
+    let partitions_24 = measure("one geo of 24 partitions", in_geos(&[TWENTY_FOUR]))?;
+    let geos_20 = measure("20 geos", in_geos(&GEOS))?;
+    let rows_few = measure(&format!("{FEW} orders in the tables"), with_rows(FEW))?;
+    let rows_many = measure(&format!("{rows} orders in the tables"), with_rows(rows))?;
+    let one_instance = measure("one instance of each on core 0", pinned(instances(1)))?;
+    let two_instances = measure("a second instance of each on core 1", pinned(instances(2)))?;
+    let points = [
+        &base_point,
+        &partitions_12,
+        &partitions_24,
+        &geos_20,
+        &rows_few,
+        &rows_many,
+        &one_instance,
+        &two_instances,
+    ];
+    Ok(Scale {
+        orders,
+        cost_ratio_partitions_12: partitions_12.cost() / base_point.cost(),
+        cost_ratio_partitions_24: partitions_24.cost() / base_point.cost(),
+        cost_ratio_geos_20: geos_20.cost() / base_point.cost(),
+        cost_ratio_rows: rows_many.cost() / rows_few.cost(),
+        throughput_ratio_instances: two_instances.orders_per_s / one_instance.orders_per_s,
+        throughput_ratio_instances_by_cost: 2.0 * one_instance.processors_cpu_us_per_order
+            / two_instances.processors_cpu_us_per_order,
+        checks_ok: points.iter().all(|point| point.checks_ok),
+        base: base_point,
+        partitions_12,
+        partitions_24,
+        geos_20,
+        rows_few,
+        rows_many,
+        one_instance,
+        two_instances,
+    })
+}
+
+/// So many of each processor, each set on a core of its own.
+fn instances(sets: u8) -> Vec<Instance> {
+    let set = |slot: u8| {
+        PROCESSORS.map(|processor| Instance {
+            processor,
+            slot,
+            core: Some(slot.into()),
+        })
+    };
+    (0..sets).flat_map(set).collect()
+}
