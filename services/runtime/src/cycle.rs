@@ -439,14 +439,18 @@ impl<P: Processor> Engine<P> {
     }
 }
 
+/// A lane with a backlog brings at least so many events, others wait for the next cycle: what a lane costs a cycle, however little
+/// it brings, is several events' worth.
+const TURN: usize = 128;
+
 /// Most events that a lane may bring so that all together bring `limit`: max-min fairness, so that nobody's backlog keeps
-/// another lane out of a cycle. At least one.
+/// another lane out of a cycle; but no less than a [`TURN`].
 fn fair_share(mut waiting: Vec<usize>, limit: usize) -> usize {
     waiting.sort_unstable();
     let (mut room, mut lanes) = (limit, waiting.len());
     for events in waiting {
         if events * lanes >= room {
-            return (room / lanes).max(1);
+            return (room / lanes).max(TURN);
         }
         room -= events;
         lanes -= 1;
@@ -474,7 +478,7 @@ mod tests {
             1_000,
             "there is room for all"
         );
-        assert_eq!(fair_share(vec![3, 3, 3], 1), 1, "one at a time still moves");
+        assert_eq!(fair_share(vec![500; 300], 1_000), TURN, "lanes take turns");
         assert_eq!(fair_share(Vec::new(), 10), 10);
     }
 }

@@ -194,6 +194,7 @@ fn with_gateway(rig: &Rig, setup: &Setup, settings: &mut Settings) -> Result<Opt
     let at_once = ["--latency-min-ms", "0", "--latency-max-ms", "0"];
     let gateway = Gateway::start(&rig.dir, Profile::Release, 1, &at_once)?;
     settings.set("payments.gateway", "http");
+    settings.set("payments.concurrency", 32);
     settings.set("payments.gateway_url", gateway.url());
     Ok(Some(gateway))
 }

@@ -8,6 +8,9 @@ use super::drain;
 use super::rig::{GEO, Rig, Site, number};
 use crate::processors::PROCESSORS;
 
+/// For how long orders come before it is measured: a broker just started compiles its code on the cores that all share.
+const WARM_UP_S: u32 = 30;
+
 #[derive(Serialize)]
 pub struct Steady {
     pub rate: f64,
@@ -31,19 +34,25 @@ pub struct Steady {
 
 pub fn run(site: &Site, rate: f64, seconds: u32) -> Result<Steady> {
     let rig = Rig::fresh(site, &[GEO])?;
-    let orders = (rate * f64::from(seconds)).round() as u64;
+    let orders_in = |seconds: u32| (rate * f64::from(seconds)).round() as u64;
+    let orders = orders_in(seconds);
+    let placed = orders + orders_in(WARM_UP_S);
     let settings = rig.settings_of_still_drivers()?;
     // More than orders: nobody comes free again, and the last few would be weighed against each other for ever.
-    rig.drivers(orders + orders / 4 + 1, &settings)?;
+    rig.drivers(placed + placed / 4 + 1, &settings)?;
     let processors = rig.start_all(&settings)?;
     for name in PROCESSORS {
         processors.wait_ready(name)?;
     }
-    eprintln!("bench: {rate} orders per second for {seconds} s");
+    let orders_come = |seconds: u32| {
+        let (rate, seconds) = (rate.to_string(), seconds.to_string());
+        rig.client(&["steady", "--rate", &rate, "--seconds", &seconds])
+    };
+    eprintln!("bench: {rate} orders per second for {WARM_UP_S} s, and then for {seconds} s");
+    orders_come(WARM_UP_S)?;
     let before = drain::used(&processors)?;
     let (postgres, kafka) = (rig.server("postgres")?, rig.server("kafka-1")?);
-    let (rate_text, seconds) = (rate.to_string(), seconds.to_string());
-    let seen = rig.client(&["steady", "--rate", &rate_text, "--seconds", &seconds])?;
+    let seen = orders_come(seconds)?;
     let cpu_s: f64 = drain::used(&processors)?
         .iter()
         .map(|(name, usage)| usage.cpu_s - before[name].cpu_s)

@@ -150,8 +150,10 @@ impl City {
                     ends: hours(1.0),
                     start: self.dice.point(self.plane),
                 };
-                self.scheduler
-                    .apply(Input::ShiftAnnounced { driver_id, shift });
+                self.scheduler.apply(Input::ShiftAnnounced {
+                    driver_id,
+                    shift: Some(shift),
+                });
                 continue;
             }
             let brief = At::from_seconds(300.0 + self.dice.below(1_200) as f64);
