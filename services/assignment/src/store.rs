@@ -206,8 +206,8 @@ async fn insert(
                 $7::timestamptz[], $8::uuid[], $9::smallint[]) \
                 AS u(geo, order_id, order_version, attempt, driver_id, decided_at, arrives_at, trip_id, trip_position) \
         ), held AS ( \
-            INSERT INTO active_trips AS t (driver_id, trip_id) \
-            SELECT DISTINCT ON (driver_id) driver_id, trip_id FROM input ORDER BY driver_id \
+            INSERT INTO active_trips AS t (driver_id, geo, trip_id) \
+            SELECT DISTINCT ON (driver_id) driver_id, geo, trip_id FROM input ORDER BY driver_id, geo \
             ON CONFLICT (driver_id) DO UPDATE SET trip_id = t.trip_id WHERE t.trip_id = EXCLUDED.trip_id \
             RETURNING driver_id, trip_id \
         ) \

@@ -156,7 +156,8 @@ async fn payload(stack: &Stack, record: &FoodReady) -> Vec<u8> {
         .args(["--registry", &stack.registry, "schemas", "register"])
         .output()
         .unwrap();
-    assert!(registered.status.success());
+    let said = String::from_utf8_lossy(&registered.stderr);
+    assert!(registered.status.success(), "{said}");
     let codec = Codec::connect(&stack.registry, CONTRACTS).await.unwrap();
     let mut bytes = Vec::new();
     codec.encode_into(record, &mut bytes).unwrap();
