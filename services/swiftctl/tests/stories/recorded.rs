@@ -75,7 +75,7 @@ async fn every_decision_of_a_rough_hour_with_rebalances_is_repeated_bit_for_bit(
     assert_eq!(platform.json(&arguments), answer);
 
     for (service, tables) in [
-        ("assignment", 4),
+        ("assignment", 5),
         ("orders", 3),
         ("payments", 1),
         ("notifier", 1),
