@@ -46,6 +46,11 @@ struct Driver {
     lat: Option<f64>,
     lon: Option<f64>,
     seen_at: Option<DateTime<Utc>>,
+    /// His next shift, if it was announced.
+    next_shift_starts_at: Option<DateTime<Utc>>,
+    next_shift_ends_at: Option<DateTime<Utc>>,
+    next_shift_lat: Option<f64>,
+    next_shift_lon: Option<f64>,
     /// Where his phone last said he was.
     #[sqlx(skip)]
     heard: Option<Heard>,
@@ -109,7 +114,8 @@ pub async fn run(command: Command, endpoints: &Endpoints, format: Format) -> Res
     let Command::Show { driver, geo, limit } = command;
     let mut db = database::connect(&endpoints.postgres()?).await?;
     let mut drivers: Vec<Driver> = sqlx::query_as(
-        "SELECT geo, driver_id, status, on_duty, duty_at, shift_ends_at, free_since, active_trip, lat, lon, seen_at \
+        "SELECT geo, driver_id, status, on_duty, duty_at, shift_ends_at, free_since, active_trip, lat, lon, seen_at, \
+         next_shift_starts_at, next_shift_ends_at, next_shift_lat, next_shift_lon \
          FROM assignment.drivers WHERE driver_id = $1 AND ($2::text IS NULL OR geo = $2) ORDER BY geo",
     )
     .bind(&driver)
@@ -195,6 +201,14 @@ fn told(driver: &Driver) -> String {
     );
     if let Some(ends) = driver.shift_ends_at {
         told += &format!(", shift ends {}", second(ends));
+    }
+    if let (Some(starts), Some(ends)) = (driver.next_shift_starts_at, driver.next_shift_ends_at) {
+        told += &format!(
+            ", next shift from {} to {} at {}",
+            second(starts),
+            second(ends),
+            place(driver.next_shift_lat, driver.next_shift_lon)
+        );
     }
     told += &match &driver.heard {
         Some(heard) => format!(
