@@ -14,8 +14,6 @@ use crate::point::Place;
 
 /// So many entries in a leaf at most, unless they are all in one place.
 const LEAF: usize = 32;
-/// Marks an entry of the search's heap as a region rather than a spot.
-const REGION: u32 = u32::MAX;
 
 /// An entry.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -118,11 +116,16 @@ impl<T: Copy + PartialEq> Spots<T> {
         let mut nearest = Nearest {
             spots: self,
             from,
-            open: BinaryHeap::new(),
+            next: Vec::new(),
+            seen: Vec::new(),
             regions: Vec::new(),
+            order: BinaryHeap::new(),
         };
         if self.size > 0 {
-            nearest.open.reserve(8 * LEAF);
+            nearest.next.reserve(LEAF);
+            nearest.seen.reserve(2 * LEAF);
+            nearest.regions.reserve(LEAF);
+            nearest.order.reserve(LEAF);
             nearest.enter(0, [0.0; 3]);
         }
         nearest
@@ -254,15 +257,23 @@ fn median<T>(spots: &mut [Spot<T>]) -> Option<(usize, f64)> {
 }
 
 /// A search under way, see [`Spots::nearest`].
+///
+/// Spots are not put in order one by one: those that are nearer than every region left are taken out of what was seen and
+/// sorted together.
 pub(crate) struct Nearest<'a, T> {
     spots: &'a Spots<T>,
     from: Place,
-    /// By the bits of the square of the distance (never negative, so they sort as it does): a spot as leaf and place within
-    /// it, or a region as its number and a mark.
-    open: BinaryHeap<Reverse<(u64, u32, u32)>>,
-    /// Parts of the tree not yet entered, with how far they lie away along each axis at least.
+    /// Of what was seen the spots that are nearer than every region left; the nearest last.
+    next: Vec<Seen>,
+    /// The rest of what was seen, in any order.
+    seen: Vec<Seen>,
+    /// Parts of the tree not yet entered, with how far they lie away along each axis at least; and their order.
     regions: Vec<(u32, [f64; 3])>,
+    order: BinaryHeap<Reverse<(u64, u32)>>,
 }
+
+/// The bits of the square of a distance (never negative, so they sort as it does), and a spot as leaf and place within it.
+type Seen = (u64, u32, u32);
 
 impl<T: Copy + PartialEq> Nearest<'_, T> {
     /// Walks down to the nearest leaf of a part of the tree, leaving the rest for later.
@@ -274,20 +285,49 @@ impl<T: Copy + PartialEq> Nearest<'_, T> {
                     let mut further = away;
                     // Computed as the distances of spots are, so that rounding puts no spot before its region.
                     further[fork.axis] = (self.from.0[fork.axis] - fork.cut).abs();
+                    let least = Place(further).chord2(Place([0.0; 3]));
                     let number = self.regions.len() as u32;
                     self.regions.push((far, further));
-                    let least = Place(further).chord2(Place([0.0; 3]));
-                    self.open.push(Reverse((least.to_bits(), number, REGION)));
+                    self.order.push(Reverse((least.to_bits(), number)));
                     node = near;
                 }
                 Node::Leaf(spots) => {
-                    for (slot, spot) in (0..).zip(spots) {
-                        let chord2 = spot.place.chord2(self.from);
-                        self.open.push(Reverse((chord2.to_bits(), node, slot)));
-                    }
+                    let from = self.from;
+                    let seen = (0..).zip(spots).map(|(slot, spot)| {
+                        let chord2 = spot.place.chord2(from);
+                        (chord2.to_bits(), node, slot)
+                    });
+                    self.seen.extend(seen);
                     return;
                 }
             }
+        }
+    }
+
+    /// Sees more until something is nearer than all that is not yet seen; false when everything has been.
+    fn look_further(&mut self) -> bool {
+        loop {
+            let region = self
+                .order
+                .peek()
+                .map_or(u64::MAX, |Reverse((bits, _))| *bits);
+            let next = &mut self.next;
+            self.seen.retain(|seen| {
+                let near = seen.0 <= region;
+                if near {
+                    next.push(*seen);
+                }
+                !near
+            });
+            if !next.is_empty() {
+                next.sort_unstable_by(|one, other| other.cmp(one));
+                return true;
+            }
+            let Some(Reverse((_, number))) = self.order.pop() else {
+                return false;
+            };
+            let (node, away) = self.regions[number as usize];
+            self.enter(node, away);
         }
     }
 }
@@ -296,14 +336,13 @@ impl<T: Copy + PartialEq> Iterator for Nearest<'_, T> {
     type Item = (Spot<T>, f64);
 
     fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            let Reverse((bits, number, slot)) = self.open.pop()?;
-            if slot == REGION {
-                let (node, away) = self.regions[number as usize];
-                self.enter(node, away);
-            } else if let Node::Leaf(spots) = &self.spots.nodes[number as usize] {
-                return Some((spots[slot as usize], f64::from_bits(bits)));
-            }
+        if self.next.is_empty() && !self.look_further() {
+            return None;
+        }
+        let (bits, leaf, slot) = self.next.pop()?;
+        match &self.spots.nodes[leaf as usize] {
+            Node::Leaf(spots) => Some((spots[slot as usize], f64::from_bits(bits))),
+            Node::Fork(_) => None,
         }
     }
 }

@@ -122,7 +122,7 @@ struct Call<'a> {
 impl Call<'_> {
     /// Who is in question for this restaurant's errands, by place in `drivers`.
     fn met(&mut self, door: &Door) -> Vec<(usize, Way)> {
-        let mut met: Vec<(f64, usize, Way)> = Vec::new();
+        let mut met: Vec<(f64, usize, Way)> = Vec::with_capacity(self.nearest);
         let mut in_time = 0;
         // Nobody with a longer way comes into question.
         let mut longest = f64::INFINITY;
