@@ -28,6 +28,7 @@ mod request;
 mod rules;
 mod scheduler;
 mod snapshot;
+mod spots;
 mod tick;
 mod time;
 mod travel;
