@@ -5,7 +5,7 @@
 //! food takes ten minutes, so it plans 500 known ones too. `still`: as `at once`, with 3,700 drivers in two kilometres who
 //! neither move nor come free, as in `cargo xtask bench`.
 //!
-//! `cargo run --release -p dispatch --example steady_cost [SECONDS]`. Prints milliseconds per tick, the share of a core that
+//! `cargo run --release -p dispatch --example steady_cost [SECONDS [CASE]]`. Prints milliseconds per tick, the share of a core that
 //! ticks and messages take, how many orders have a driver in the end, and a digest of who got which: equal digests, equal
 //! decisions.
 
@@ -71,8 +71,11 @@ fn main() {
         cooking_s: 600.0,
         ..city
     };
+    let only = env::args().nth(2);
     for case in [city, cooked, still] {
-        measure(&case, seconds);
+        if only.as_deref().is_none_or(|name| name == case.name) {
+            measure(&case, seconds);
+        }
     }
 }
 

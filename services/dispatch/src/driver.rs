@@ -132,6 +132,7 @@ impl Driver {
     pub fn set_out(&mut self, trip: TripId, bound_for: Option<Place>) {
         self.trip = Some(trip);
         self.bound_for = bound_for;
+        self.free_at = At::MAX;
     }
 
     pub fn record(&self, last_drop: Option<LastDrop>) -> DriverRecord {

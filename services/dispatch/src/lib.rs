@@ -19,6 +19,7 @@ mod driver;
 mod drives;
 mod fleet;
 mod follow;
+mod gauges;
 mod ids;
 mod input;
 mod point;
@@ -44,6 +45,7 @@ pub use decision::{
 pub use driver::{DriverRecord, DriverStatus, Shift};
 pub use drives::{Drive, Drives, SeenDrive};
 pub use fleet::Candidate;
+pub use gauges::Gauges;
 pub use ids::{DriverId, OrderId, RestaurantId, TripId};
 pub use input::{Applied, Input};
 pub use point::{InvalidPoint, Place, Point};
@@ -52,7 +54,7 @@ pub use policy::{
 };
 pub use queue::{Due, Pending};
 pub use request::Request;
-pub use scheduler::{Gauges, Scheduler};
+pub use scheduler::Scheduler;
 pub use snapshot::Snapshot;
 pub use time::{At, Seconds};
 pub use travel::{Correction, Road, RoadConfig, RoadConfigError, TravelTime, WholeMinutes};

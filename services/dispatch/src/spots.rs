@@ -122,8 +122,8 @@ impl<T: Copy + PartialEq> Spots<T> {
             order: BinaryHeap::new(),
         };
         if self.size > 0 {
-            nearest.next.reserve(LEAF);
-            nearest.seen.reserve(2 * LEAF);
+            nearest.next.reserve(2 * LEAF);
+            nearest.seen.reserve(4 * LEAF);
             nearest.regions.reserve(LEAF);
             nearest.order.reserve(LEAF);
             nearest.enter(0, [0.0; 3]);
