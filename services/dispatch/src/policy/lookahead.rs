@@ -2,7 +2,7 @@
 //!
 //! Every tick plans all that is known: pending orders, drivers at the place and time where they will be
 //! free, the end of their shifts; and, at a lower weight, that the orders of the last minutes come once
-//! more, so that drivers stay near where they will be wanted. An order goes to the driver that the plan gives it
+//! more, sooner or later, so that drivers stay near where they will be wanted. An order goes to the driver that the plan gives it
 //! once its slack with him is within the tolerance; until then a better plan may still give it to another.
 //!
 //! A due order may wait beside a free driver only if the plan serves it no later than any free driver
@@ -69,7 +69,7 @@ impl Policy for Lookahead {
     fn id(&self) -> PolicyId {
         PolicyId {
             name: self.name,
-            version: 2,
+            version: 3,
         }
     }
 
@@ -142,6 +142,7 @@ impl Lookahead {
             errands,
             vehicles,
             weights: Weights {
+                unsure: self.plan.expect_unsure_s,
                 squared: self.plan.tail_weight / 60.0,
                 detour: self.detour_weight,
                 wait: self.plan.driver_wait_weight,

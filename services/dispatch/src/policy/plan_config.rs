@@ -18,6 +18,10 @@ pub struct PlanConfig {
     /// What the waiting of an expected order counts beside a known one's. Default 0.4, within 0..=1. Too
     /// high: known orders wait for what may never come.
     pub expect_weight: f64,
+    /// How much sooner or later than at their time expected orders may be ready, evenly spread; their waiting counts as it
+    /// would on average. Default 900; 0: they come exactly as before. Too low: drivers are placed for one sample of
+    /// what may come; too high: where orders were counts no more than how many.
+    pub expect_unsure_s: f64,
     /// How much dearer a minute of food wait is to an order that takes long anyway: the cost of w minutes beside g of
     /// cooking and driving is `w + tail_weight x ((g + w)^2 - g^2)`. Default 0.005. Too low: a few wait very long; too
     /// high: many wait for few.
@@ -44,6 +48,7 @@ impl PlanConfig {
         PlanConfig {
             horizon_s: self.horizon_s / by,
             expect_s: self.expect_s / by,
+            expect_unsure_s: self.expect_unsure_s / by,
             tail_weight: self.tail_weight * by,
             ..self.clone()
         }
@@ -55,6 +60,7 @@ impl PlanConfig {
             ("horizon_s", self.horizon_s),
             ("expect_s", self.expect_s),
             ("expect_weight", self.expect_weight),
+            ("expect_unsure_s", self.expect_unsure_s),
             ("tail_weight", self.tail_weight),
             ("driver_wait_weight", self.driver_wait_weight),
             ("way_weight", self.way_weight),
@@ -112,6 +118,7 @@ impl Default for PlanConfig {
             horizon_s: 3_600.0,
             expect_s: 600.0,
             expect_weight: 0.4,
+            expect_unsure_s: 900.0,
             tail_weight: 0.005,
             driver_wait_weight: 0.1,
             way_weight: 0.01,
@@ -132,8 +139,9 @@ pub struct BundleConfig {
     /// Orders share a trip only if their food is ready within so long of each other. Default 900.
     /// Too high: food gets cold beside its companion.
     pub spread_s: f64,
-    /// What a second of a customer's detour counts. Default 0.5. Too low: later customers wait for the
-    /// earlier ones; too high: drivers go twice where once would do.
+    /// What a second of a customer's detour counts. Default 0.1: a shared trip saves the driver time that the plan sees
+    /// only as far as orders are known. Too low: later customers wait for the earlier ones; too high: drivers go
+    /// twice where once would do, and food waits for them.
     pub detour_weight: f64,
 }
 
@@ -143,7 +151,7 @@ impl Default for BundleConfig {
             plan: PlanConfig::default(),
             max_orders: Stop::MOST,
             spread_s: 900.0,
-            detour_weight: 0.5,
+            detour_weight: 0.1,
         }
     }
 }

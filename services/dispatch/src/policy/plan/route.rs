@@ -4,6 +4,8 @@
 //! long the food waits for its driver and `given` the rest of click-to-door, cooking and the way to the door, which no
 //! dispatch can change; per stop `wait x (driver's wait) + way x (way to the restaurant)`. With single trips `food` is
 //! the measure itself; the square of the whole keeps its tail short: who waits long anyway waits least for a driver.
+//! An order that is only expected may be ready sooner or later than the one it repeats, by up to `unsure`: its `food` is the
+//! mean over that time, so a driver who has time to spare is worth more than one who would be just in time.
 //! The way counts next to nothing: sending a driver from afar is no loss while the nearer one stays for what comes next.
 
 use crate::point::Place;
@@ -104,6 +106,8 @@ pub(in crate::policy) struct Route {
 /// See the module's objective; seconds and shares.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::policy) struct Weights {
+    /// By how much an expected errand's food may be ready sooner or later than it says; seconds.
+    pub unsure: f64,
     /// Of the square of click-to-door, beside food wait itself; per second.
     pub squared: f64,
     pub detour: f64,
@@ -120,6 +124,17 @@ impl Weights {
     /// What it costs that an errand's food waits so long.
     pub fn food(&self, errand: &Errand, food: f64) -> f64 {
         errand.weight * food * (1.0 + self.squared * (food + 2.0 * errand.given))
+    }
+
+    /// How long an errand's food waits for a driver who is at the counter so long after it should be ready; negative
+    /// when he is early.
+    fn waits(&self, errand: &Errand, late: f64) -> f64 {
+        if errand.expected && late.abs() < self.unsure {
+            // The mean of max(0, late - u), u uniform between -unsure and unsure.
+            (late + self.unsure).powi(2) / (4.0 * self.unsure)
+        } else {
+            late.max(0.0)
+        }
     }
 
     pub fn left_out(&self, errand: &Errand) -> f64 {
@@ -190,7 +205,8 @@ impl super::Problem<'_> {
             let mut before: Option<&Errand> = None;
             for number in stop.errands() {
                 let errand = &self.errands[number];
-                cost += weights.food(errand, pickup - errand.ready);
+                let there = if errand.expected { counter } else { pickup };
+                cost += weights.food(errand, weights.waits(errand, there - errand.ready));
                 at += match before {
                     None => errand.drive,
                     Some(before) => self.ways.drive(before.dropoff, errand.dropoff),
@@ -213,5 +229,67 @@ impl super::Problem<'_> {
             metres <= errand.radius
                 && (errand.barred.is_empty() || !errand.barred.contains(&(vehicle as u32)))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn weights(unsure: f64) -> Weights {
+        Weights {
+            unsure,
+            squared: 0.0,
+            detour: 0.0,
+            wait: 0.0,
+            way: 0.0,
+            unserved: 0.0,
+            unserved_expected: 0.0,
+            second_trip: 0.0,
+        }
+    }
+
+    fn errand(expected: bool) -> Errand {
+        let place = Place([0.0; 3]);
+        Errand {
+            restaurant: 0,
+            pickup: place,
+            dropoff: place,
+            ready: 0.0,
+            known: 0.0,
+            drive: 0.0,
+            given: 0.0,
+            weight: 1.0,
+            expected,
+            radius: 0.0,
+            barred: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn an_expected_order_waits_as_long_as_on_average_over_when_it_may_be_ready() {
+        let unsure = 900.0;
+        let steps = 100_000;
+        let readies = (0..steps)
+            .map(|step| unsure * (2.0 * (f64::from(step) + 0.5) / f64::from(steps) - 1.0));
+        for late in [-1_200.0, -900.0, -300.0, 0.0, 450.0, 900.0, 1_500.0] {
+            let mean = readies
+                .clone()
+                .map(|ready| (late - ready).max(0.0))
+                .sum::<f64>()
+                / f64::from(steps);
+            let waits = weights(unsure).waits(&errand(true), late);
+            assert!((waits - mean).abs() < 0.01, "{late}: {waits}, not {mean}");
+        }
+    }
+
+    #[test]
+    fn a_known_order_and_a_sure_one_wait_exactly_as_long_as_the_driver_is_late() {
+        for late in [-300.0, 0.0, 300.0] {
+            for (unsure, expected) in [(900.0, false), (0.0, true)] {
+                let waits = weights(unsure).waits(&errand(expected), late);
+                assert_eq!(waits, late.max(0.0), "{late}, {unsure}, {expected}");
+            }
+        }
     }
 }
