@@ -12,14 +12,14 @@ pub struct PlanConfig {
     /// Orders whose food is ready later than this are not planned yet. Default 3600. Too low: drivers are
     /// given away who will be wanted; too high: only cost.
     pub horizon_s: f64,
-    /// The orders placed within so long are expected once more within the same time. Default 600; 0: none
+    /// The orders placed within so long are expected once more within the same time. Default 900; 0: none
     /// are. Too low: drivers leave where they will be wanted; too high: stale demand binds them.
     pub expect_s: f64,
     /// What the waiting of an expected order counts beside a known one's. Default 0.4, within 0..=1. Too
     /// high: known orders wait for what may never come.
     pub expect_weight: f64,
     /// How much sooner or later than at their time expected orders may be ready, evenly spread; their waiting counts as it
-    /// would on average. Default 900; 0: they come exactly as before. Too low: drivers are placed for one sample of
+    /// would on average. Default 1200; 0: they come exactly as before. Too low: drivers are placed for one sample of
     /// what may come; too high: where orders were counts no more than how many.
     pub expect_unsure_s: f64,
     /// How much dearer a minute of food wait is to an order that takes long anyway: the cost of w minutes beside g of
@@ -116,9 +116,9 @@ impl Default for PlanConfig {
     fn default() -> Self {
         Self {
             horizon_s: 3_600.0,
-            expect_s: 600.0,
+            expect_s: 900.0,
             expect_weight: 0.4,
-            expect_unsure_s: 900.0,
+            expect_unsure_s: 1_200.0,
             tail_weight: 0.005,
             driver_wait_weight: 0.1,
             way_weight: 0.01,
