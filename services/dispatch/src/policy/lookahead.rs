@@ -22,6 +22,7 @@ use super::{Policy, PolicyId};
 use crate::board::Board;
 use crate::fleet::pickup_at;
 use crate::ids::{DriverId, OrderId, RestaurantId};
+use crate::point::Place;
 use crate::queue::Due;
 use crate::request::Request;
 use crate::time::{At, Seconds};
@@ -171,7 +172,7 @@ impl Lookahead {
     /// The known orders first, then those that are expected.
     fn errands(&self, board: &Board<'_>, known: &[&Request]) -> Vec<Errand> {
         let (now, rules) = (board.now, board.rules);
-        let recent = self.recent(board);
+        let recent = self.rivals(board, known, self.recent(board));
         // By place too: a trip begins at one door. Looked up only.
         let mut restaurants: HashMap<(&RestaurantId, [u64; 3]), u32> = HashMap::new();
         let errand_of = |request: &Request| {
@@ -211,6 +212,36 @@ impl Lookahead {
             errand.restaurant = *restaurants.entry(door).or_insert(next);
         }
         errands
+    }
+
+    /// Of the expected orders those that can want the same drivers as a known one: for each the nearest, by the way between
+    /// their restaurants; all while they are few. What is expected elsewhere decides nothing about the known.
+    fn rivals<'b>(
+        &self,
+        board: &Board<'_>,
+        known: &[&Request],
+        recent: Vec<(f64, &'b Request)>,
+    ) -> Vec<(f64, &'b Request)> {
+        let most = self.plan.expect_per_order;
+        if recent.len() <= known.len().saturating_mul(most) {
+            return recent;
+        }
+        let place = |request: &Request| board.rules.travel.place(request.restaurant);
+        let places: Vec<Place> = recent.iter().map(|(_, request)| place(request)).collect();
+        let mut rivals = vec![false; recent.len()];
+        let mut by_way: Vec<usize> = (0..recent.len()).collect();
+        for request in known {
+            let from = place(request);
+            let order = |a: &usize, b: &usize| {
+                let chords = (from.chord2(places[*a]), from.chord2(places[*b]));
+                chords.0.total_cmp(&chords.1).then(a.cmp(b))
+            };
+            by_way.select_nth_unstable_by(most, order);
+            by_way[..most].iter().for_each(|near| rivals[*near] = true);
+        }
+        let both = recent.into_iter().zip(rivals);
+        both.filter_map(|(order, rival)| rival.then_some(order))
+            .collect()
     }
 
     /// The pending requests within the horizon, at most so many, the first to be ready; in the order of their ids.

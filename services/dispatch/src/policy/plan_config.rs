@@ -22,6 +22,9 @@ pub struct PlanConfig {
     /// would on average. Default 1200; 0: they come exactly as before. Too low: drivers are placed for one sample of
     /// what may come; too high: where orders were counts no more than how many.
     pub expect_unsure_s: f64,
+    /// How many expected orders are considered for each known one, the nearest by restaurant. Default 32. Too low: drivers
+    /// are given away who will be wanted; too high: only cost.
+    pub expect_per_order: usize,
     /// How much dearer a minute of food wait is to an order that takes long anyway: the cost of w minutes beside g of
     /// cooking and driving is `w + tail_weight x ((g + w)^2 - g^2)`. Default 0.005. Too low: a few wait very long; too
     /// high: many wait for few.
@@ -119,6 +122,7 @@ impl Default for PlanConfig {
             expect_s: 900.0,
             expect_weight: 0.4,
             expect_unsure_s: 1_200.0,
+            expect_per_order: 32,
             tail_weight: 0.005,
             driver_wait_weight: 0.1,
             way_weight: 0.01,
