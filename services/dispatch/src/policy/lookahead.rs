@@ -15,6 +15,8 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use rivals::rivals;
+
 use super::plan::{Errand, Problem, Route, Stop, Ways, Weights};
 use super::plan_config::{BundleConfig, PlanConfig};
 use super::roster::Roster;
@@ -214,34 +216,19 @@ impl Lookahead {
         errands
     }
 
-    /// Of the expected orders those that can want the same drivers as a known one: for each the nearest, by the way between
-    /// their restaurants; all while they are few. What is expected elsewhere decides nothing about the known.
+    /// The expected orders that can want the same drivers as known ones.
     fn rivals<'b>(
         &self,
         board: &Board<'_>,
         known: &[&Request],
-        recent: Vec<(f64, &'b Request)>,
+        mut recent: Vec<(f64, &'b Request)>,
     ) -> Vec<(f64, &'b Request)> {
-        let most = self.plan.expect_per_order;
-        if recent.len() <= known.len().saturating_mul(most) {
-            return recent;
-        }
         let place = |request: &Request| board.rules.travel.place(request.restaurant);
-        let places: Vec<Place> = recent.iter().map(|(_, request)| place(request)).collect();
-        let mut rivals = vec![false; recent.len()];
-        let mut by_way: Vec<usize> = (0..recent.len()).collect();
-        for request in known {
-            let from = place(request);
-            let order = |a: &usize, b: &usize| {
-                let chords = (from.chord2(places[*a]), from.chord2(places[*b]));
-                chords.0.total_cmp(&chords.1).then(a.cmp(b))
-            };
-            by_way.select_nth_unstable_by(most, order);
-            by_way[..most].iter().for_each(|near| rivals[*near] = true);
-        }
-        let both = recent.into_iter().zip(rivals);
-        both.filter_map(|(order, rival)| rival.then_some(order))
-            .collect()
+        let known: Vec<Place> = known.iter().map(|request| place(request)).collect();
+        let expected: Vec<Place> = recent.iter().map(|(_, request)| place(request)).collect();
+        let mut rivals = rivals(&known, &expected, self.plan.expect_per_order).into_iter();
+        recent.retain(|_| rivals.next() == Some(true));
+        recent
     }
 
     /// The pending requests within the horizon, at most so many, the first to be ready; in the order of their ids.
@@ -419,5 +406,6 @@ struct Promises {
     orders: BTreeMap<OrderId, (usize, At)>,
 }
 
+mod rivals;
 #[cfg(test)]
 mod whole_fleet;
