@@ -172,8 +172,8 @@ impl Platform {
             .output()
             .unwrap();
         let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{arguments:?}: {errors}");
         let seen = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{arguments:?}: {errors}\n{seen}");
         let shown = |argument: &&str| match argument.contains(' ') {
             true => format!("'{argument}'"),
             false => (*argument).to_owned(),
