@@ -14,7 +14,7 @@ mod follow;
 mod requests;
 mod ticks;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
 use contracts::Geo;
@@ -26,7 +26,7 @@ use uuid::Uuid;
 
 use crate::event::{Event, happened_at};
 use crate::facts::{About, Fact};
-use crate::order::{Drivers, Order, OrderState, Orders};
+use crate::order::{Driver, Order, OrderState};
 use crate::units;
 
 pub use changes::{
@@ -43,8 +43,8 @@ pub use ticks::{Pulse, Ticked};
 pub struct Book {
     geo: Geo,
     scheduler: Scheduler,
-    orders: Orders,
-    drivers: Drivers,
+    orders: HashMap<OrderId, Order>,
+    drivers: HashMap<DriverId, Driver>,
     facts: Vec<Fact>,
     /// What the tick of this cycle decided; it stands once the tables have taken it.
     ticked: Option<Ticked>,
@@ -79,7 +79,12 @@ pub struct Origin<'a> {
 
 impl Book {
     /// From what the tables hold: the scheduler restored from their snapshot, and the mirrors of their rows.
-    pub fn new(geo: Geo, scheduler: Scheduler, orders: Orders, drivers: Drivers) -> Self {
+    pub fn new(
+        geo: Geo,
+        scheduler: Scheduler,
+        orders: HashMap<OrderId, Order>,
+        drivers: HashMap<DriverId, Driver>,
+    ) -> Self {
         Self {
             geo,
             scheduler,
@@ -100,11 +105,11 @@ impl Book {
         &self.scheduler
     }
 
-    pub fn orders(&self) -> &Orders {
+    pub fn orders(&self) -> &HashMap<OrderId, Order> {
         &self.orders
     }
 
-    pub fn drivers(&self) -> &Drivers {
+    pub fn drivers(&self) -> &HashMap<DriverId, Driver> {
         &self.drivers
     }
 

@@ -21,18 +21,17 @@
 //! All rests end when the travel times change (the hour; but `Distant` when a correction does), when its own facts change, and at its expiry.
 //! Rests are a cache: they decide when a request is looked at, never what is then seen.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use foldhash::HashMap;
+use rstar::RTree;
 use uuid::Uuid;
 
 use crate::driver::{Driver, Reading};
-use crate::fleet::{Candidate, Fleet, Stir};
+use crate::fleet::{Candidate, Fleet, Spot, Stir};
 use crate::ids::{DriverId, OrderId};
 use crate::point::Place;
 use crate::request::{Placed, Request};
 use crate::rules::Rules;
-use crate::spots::Spots;
 use crate::time::{At, Seconds};
 
 /// A waiting request with its places and its rest.
@@ -73,8 +72,7 @@ pub(crate) enum Appraisal {
 
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
-    /// Looked up, and gone through where the order does not matter.
-    pending: HashMap<OrderId, Pending>,
+    pending: BTreeMap<OrderId, Pending>,
     /// The same by the instant at which their food is ready.
     by_ready: BTreeSet<(At, OrderId)>,
     by_placed: Placed,
@@ -84,7 +82,7 @@ pub(crate) struct Queue {
     stirred: BTreeSet<OrderId>,
     /// Requests that the policy lets wait; to be looked at in every tick, whenever it is.
     held: BTreeSet<OrderId>,
-    stranded: Spots<OrderId>,
+    stranded: RTree<Spot<OrderId>>,
     /// No stranded request ever had a wider search radius.
     widest_m: f64,
 }
@@ -94,11 +92,8 @@ impl Queue {
         self.pending.get(&order)
     }
 
-    /// In the order of their ids.
     pub fn iter(&self) -> impl Iterator<Item = &Pending> {
-        let mut pending: Vec<&Pending> = self.pending.values().collect();
-        pending.sort_unstable_by_key(|pending| pending.request.order_id);
-        pending.into_iter()
+        self.pending.values()
     }
 
     pub fn len(&self) -> usize {
@@ -124,7 +119,7 @@ impl Queue {
     }
 
     pub fn stranded(&self) -> usize {
-        self.stranded.len()
+        self.stranded.size()
     }
 
     /// Adds a request, or replaces the one of the same order.
@@ -190,7 +185,10 @@ impl Queue {
         match rest {
             Rest::Counting { driver, until } => fleet.unwatch(&driver, until, order),
             Rest::Stranded => {
-                self.stranded.remove(pending.pickup, order);
+                self.stranded.remove(&Spot {
+                    place: pending.pickup,
+                    who: order,
+                });
             }
             Rest::Held => {
                 self.held.remove(&order);
@@ -223,11 +221,10 @@ impl Queue {
         }
         let Some(stands) = stir.stands else { return };
         // A chord is shorter than its arc, so this sphere holds all that are within reach.
-        let widest2 = self.widest_m * self.widest_m;
-        let near = self.stranded.nearest(stands);
+        let near = self
+            .stranded
+            .locate_within_distance(stands.0, self.widest_m * self.widest_m);
         let reached: Vec<OrderId> = near
-            .take_while(|(_, chord2)| *chord2 <= widest2)
-            .map(|(spot, _)| spot)
             .filter(|spot| {
                 rules.travel.distance_m(stands, spot.place)
                     <= self.pending[&spot.who].request.search_radius_m
@@ -250,7 +247,10 @@ impl Queue {
             Rest::Counting { driver, until } => fleet.watch(driver, *until, order),
             Rest::Stranded => {
                 self.widest_m = self.widest_m.max(pending.request.search_radius_m);
-                self.stranded.insert(pending.pickup, order);
+                self.stranded.insert(Spot {
+                    place: pending.pickup,
+                    who: order,
+                });
             }
             Rest::Held => {
                 self.held.insert(order);

@@ -5,7 +5,6 @@
 mod corrected;
 mod correction;
 mod grid;
-mod hours;
 mod road;
 
 use std::fmt;
