@@ -111,8 +111,7 @@ struct Polling {
     consumer: BaseConsumer<ReadContext>,
     commands: Receiver<Command>,
     reads: tokio_mpsc::Sender<Read>,
-    /// By topic and partition; no topic without partitions.
-    owners: HashMap<Arc<str>, HashMap<i32, Owner>>,
+    owners: HashMap<(Arc<str>, i32), Owner>,
 }
 
 impl Polling {
@@ -178,9 +177,9 @@ impl Polling {
                 source.partition,
                 Offset::Offset(offset),
             )?;
-            let topic = self.owners.entry(source.source.topic.clone()).or_default();
-            topic.insert(
-                source.partition,
+            let key = (source.source.topic.clone(), source.partition);
+            self.owners.insert(
+                key,
                 Owner {
                     lane: lane.clone(),
                     incarnation,
@@ -195,12 +194,14 @@ impl Polling {
     fn unassign(&mut self, sources: &[SourcePartition]) -> Result<(), KafkaError> {
         let mut list = TopicPartitionList::new();
         for source in sources {
-            let topic = self.owners.get_mut(&source.source.topic);
-            if topic.is_some_and(|partitions| partitions.remove(&source.partition).is_some()) {
+            if self
+                .owners
+                .remove(&(source.source.topic.clone(), source.partition))
+                .is_some()
+            {
                 list.add_partition(&source.source.topic, source.partition);
             }
         }
-        self.owners.retain(|_, partitions| !partitions.is_empty());
         if list.count() == 0 {
             return Ok(());
         }
@@ -228,8 +229,11 @@ impl Polling {
     }
 
     fn take(&self, message: &BorrowedMessage<'_>, batch: &mut BatchBuilder) {
-        let topic = self.owners.get(message.topic());
-        if let Some(owner) = topic.and_then(|partitions| partitions.get(&message.partition())) {
+        // A linear pass over a handful of owners would do; a lookup needs an owned key only on the rare first message.
+        let owner = self.owners.iter().find(|((topic, partition), _)| {
+            *partition == message.partition() && &**topic == message.topic()
+        });
+        if let Some((_, owner)) = owner {
             batch.push(owner, message);
         }
     }
