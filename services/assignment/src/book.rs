@@ -11,6 +11,7 @@ mod changes;
 mod drivers;
 mod drives;
 mod follow;
+mod foretell;
 mod requests;
 mod ticks;
 
@@ -35,6 +36,7 @@ pub use changes::{
 pub use drivers::{Pickup, announced_shift};
 pub use drives::DriveRow;
 pub use follow::is_of_tick;
+pub use foretell::caused_by;
 pub use requests::request;
 pub use ticks::{Pulse, Ticked};
 

@@ -30,6 +30,15 @@ impl Event {
         }
     }
 
+    pub fn event_id(&self) -> uuid::Uuid {
+        match self {
+            Self::Request(event) => event.event_id(),
+            Self::Kitchen(event) => event.event_id(),
+            Self::Driver(event) => event.event_id(),
+            Self::Location(event) => event.event_id,
+        }
+    }
+
     /// The order it is about, for those that are about one.
     pub fn order_id(&self) -> Option<uuid::Uuid> {
         Some(match self {

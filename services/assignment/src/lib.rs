@@ -12,6 +12,7 @@ pub mod config;
 pub mod decide;
 pub mod event;
 pub mod facts;
+pub mod held_back;
 mod metric;
 pub mod order;
 pub mod processor;

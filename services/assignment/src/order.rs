@@ -79,7 +79,8 @@ pub struct Driver {
     pub duty_at: At,
     pub shift_end: Option<At>,
     pub free_since: At,
-    /// Where he came on duty or last delivered; the newest position is the scheduler's.
+    /// Where he came on duty or last delivered. The newest position is the scheduler's; which pings it had heard by then is
+    /// not to be seen here, or the row would depend on which of two topics was read first.
     pub seen: Option<(Point, At)>,
     /// The trip that he is on.
     pub active_trip: Option<TripId>,

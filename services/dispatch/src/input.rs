@@ -55,6 +55,13 @@ pub enum Input {
         position: Point,
         at: At,
     },
+    /// Where the driver came on duty or delivered. It counts before a ping of the same instant, whichever is heard first: the one
+    /// outlives a take-over, the other may not.
+    DriverStood {
+        driver_id: DriverId,
+        position: Point,
+        at: At,
+    },
     /// The driver was seen in another geo: he is no candidate here until a later ping.
     DriverLeft {
         driver_id: DriverId,

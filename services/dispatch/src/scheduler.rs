@@ -179,6 +179,11 @@ impl Scheduler {
                 position,
                 at,
             } => self.sight(&driver_id, at, Some(position)),
+            Input::DriverStood {
+                driver_id,
+                position,
+                at,
+            } => self.stand(&driver_id, at, position),
             Input::DriverLeft { driver_id, at } => self.sight(&driver_id, at, None),
             Input::Declined {
                 order_id,
@@ -237,15 +242,14 @@ impl Scheduler {
         if let Some(news) = heard {
             return Applied::changed_if(news);
         }
-        let Some(phase) = self.trips.get(order).map(|assignment| assignment.phase) else {
+        if self.trips.get(order).is_none() {
             return Applied::Unknown;
-        };
-        let mut news = false;
-        if phase < Phase::PickedUp {
-            self.trips.update(order, &self.rules.config, |leg| {
-                news = leg.request.hear_ready(ready_at, said_at)
-            });
         }
+        // A meal that is on its way as well: whether the kitchen or the driver is heard first must not matter.
+        let mut news = false;
+        self.trips.update(order, &self.rules.config, |leg| {
+            news = leg.request.hear_ready(ready_at, said_at)
+        });
         Applied::changed_if(news)
     }
 
@@ -292,6 +296,17 @@ impl Scheduler {
         {
             return Applied::Stale;
         }
+        self.place(id, at, position)
+    }
+
+    fn stand(&mut self, id: &DriverId, at: At, position: Point) -> Applied {
+        if self.fleet.get(id).is_some_and(|driver| at < driver.seen_at) {
+            return Applied::Stale;
+        }
+        self.place(id, at, Some(position))
+    }
+
+    fn place(&mut self, id: &DriverId, at: At, position: Option<Point>) -> Applied {
         let position = position.map(|point| (point, self.rules.travel.place(point)));
         self.change_driver(id, |driver| {
             driver.position = position;

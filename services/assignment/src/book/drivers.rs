@@ -29,11 +29,19 @@ pub struct Pickup {
     pub slack: Option<Seconds>,
 }
 
+/// What a driver speaks of.
+pub(super) enum Spoken<'a> {
+    Online(&'a DriverOnline),
+    Offline(&'a DriverOffline),
+    Announced(&'a ShiftAnnounced),
+    OfOrder(Said<'a>),
+}
+
 /// A driver's word about an order.
-struct Said<'a> {
-    word: Word,
-    driver_id: &'a str,
-    order_id: Uuid,
+pub(super) struct Said<'a> {
+    pub(super) word: Word,
+    pub(super) driver_id: &'a str,
+    pub(super) order_id: Uuid,
     event_id: Uuid,
     occurred_at: DateTime<Utc>,
     location: Option<&'a value::Point>,
@@ -46,29 +54,12 @@ impl Book {
         origin: Origin<'_>,
         now: DateTime<Utc>,
     ) -> Verdict {
-        macro_rules! said {
-            ($word:ident, $event:expr, $location:expr) => {
-                Said {
-                    word: Word::$word,
-                    driver_id: &$event.driver_id,
-                    order_id: $event.order_id,
-                    event_id: $event.event_id,
-                    occurred_at: $event.occurred_at,
-                    location: $location,
-                }
-            };
+        match spoken(event) {
+            Spoken::Online(event) => self.online(event, origin),
+            Spoken::Offline(event) => self.offline(event, origin, now),
+            Spoken::Announced(event) => self.announced(event, origin),
+            Spoken::OfOrder(said) => self.says(&said, origin, now),
         }
-        let said = match event {
-            DriverEvent::DriverOnline(event) => return self.online(event, origin),
-            DriverEvent::DriverOffline(event) => return self.offline(event, origin, now),
-            DriverEvent::ShiftAnnounced(event) => return self.announced(event, origin),
-            DriverEvent::AssignmentAccepted(event) => said!(Accepted, event, None),
-            DriverEvent::AssignmentDeclined(event) => said!(Declined, event, None),
-            DriverEvent::DriverArrived(event) => said!(Arrived, event, event.location.as_ref()),
-            DriverEvent::OrderPickedUp(event) => said!(PickedUp, event, event.location.as_ref()),
-            DriverEvent::OrderDropped(event) => said!(Dropped, event, event.location.as_ref()),
-        };
-        self.says(&said, origin, now)
     }
 
     fn online(&mut self, event: &DriverOnline, origin: Origin<'_>) -> Verdict {
@@ -89,7 +80,6 @@ impl Book {
         if self.scheduler.apply(online) != Applied::Changed {
             return Verdict::Skip("overtaken");
         }
-        let newest = self.sight(&driver_id, point, at);
         let driver = self
             .drivers
             .entry(driver_id.clone())
@@ -99,9 +89,7 @@ impl Book {
         }
         (driver.on_duty, driver.duty_at, driver.shift_end) = (true, at, shift_end);
         driver.next_shift = None;
-        if newest {
-            driver.seen = Some((point, at));
-        }
+        self.stood(&driver_id, point, at);
         self.touched.drivers.insert(driver_id);
         Verdict::Done
     }
@@ -196,10 +184,8 @@ impl Book {
                 // or a rebuilt lane would know less.
                 if phase == Phase::Delivered
                     && let Some(point) = location
-                    && self.sight(&driver_id, point, at)
-                    && let Some(driver) = self.drivers.get_mut(&driver_id)
                 {
-                    driver.seen = Some((point, at));
+                    self.stood(&driver_id, point, at);
                 }
                 self.reach(order_id, &driver_id, phase, at, said.event_id, now);
             }
@@ -207,7 +193,7 @@ impl Book {
         Verdict::Done
     }
 
-    fn standing(&self, order_id: OrderId, driver_id: &DriverId) -> Standing {
+    pub(super) fn standing(&self, order_id: OrderId, driver_id: &DriverId) -> Standing {
         match self.orders.get(&order_id).map(|order| &order.state) {
             None | Some(OrderState::Announced { .. }) => Standing::Unknown,
             Some(OrderState::Closed { delivered_by })
@@ -349,14 +335,52 @@ impl Book {
         self.touched.phases.insert(order_id);
     }
 
-    /// A position, in memory only; whether it is the newest.
-    pub(super) fn sight(&mut self, driver_id: &DriverId, position: Point, at: At) -> bool {
-        let ping = Input::DriverPing {
+    /// Where he was by his own word, which is in his row.
+    fn stood(&mut self, driver_id: &DriverId, position: Point, at: At) {
+        self.scheduler.apply(Input::DriverStood {
             driver_id: driver_id.clone(),
             position,
             at,
+        });
+        if let Some(driver) = self.drivers.get_mut(driver_id)
+            && driver.seen.is_none_or(|(_, known)| known <= at)
+        {
+            driver.seen = Some((position, at));
+        }
+    }
+
+    /// A position, in memory only.
+    pub(super) fn sight(&mut self, driver_id: &DriverId, position: Point, at: At) {
+        self.scheduler.apply(Input::DriverPing {
+            driver_id: driver_id.clone(),
+            position,
+            at,
+        });
+    }
+}
+
+pub(super) fn spoken(event: &DriverEvent) -> Spoken<'_> {
+    macro_rules! said {
+        ($word:ident, $event:expr, $location:expr) => {
+            Spoken::OfOrder(Said {
+                word: Word::$word,
+                driver_id: &$event.driver_id,
+                order_id: $event.order_id,
+                event_id: $event.event_id,
+                occurred_at: $event.occurred_at,
+                location: $location,
+            })
         };
-        self.scheduler.apply(ping) == Applied::Changed
+    }
+    match event {
+        DriverEvent::DriverOnline(event) => Spoken::Online(event),
+        DriverEvent::DriverOffline(event) => Spoken::Offline(event),
+        DriverEvent::ShiftAnnounced(event) => Spoken::Announced(event),
+        DriverEvent::AssignmentAccepted(event) => said!(Accepted, event, None),
+        DriverEvent::AssignmentDeclined(event) => said!(Declined, event, None),
+        DriverEvent::DriverArrived(event) => said!(Arrived, event, event.location.as_ref()),
+        DriverEvent::OrderPickedUp(event) => said!(PickedUp, event, event.location.as_ref()),
+        DriverEvent::OrderDropped(event) => said!(Dropped, event, event.location.as_ref()),
     }
 }
 

@@ -10,8 +10,6 @@ pub type Excluded = &'static [(&'static str, &'static str)];
 const CLOCK: &str = "when the instance wrote it, by its clock";
 const SPAN: &str = "the number of the span is drawn by the instance";
 const CYCLES: &str = "counts writes: several messages may have shared one";
-const BETWEEN: &str =
-    "his word counts unless a later position was heard before it, which is recorded at ticks only";
 const CALLS: &str = "of calls that no topic tells of";
 
 /// Of a table of a service.
@@ -40,12 +38,7 @@ pub fn excluded(service: Service, table: &str) -> Excluded {
             ("changed_at", CLOCK),
         ],
         (Service::Payments, "payment_attempts") => &[(ALL, CALLS)],
-        (Service::Assignment, "drivers") => &[
-            ("version", CYCLES),
-            ("lat", BETWEEN),
-            ("lon", BETWEEN),
-            ("seen_at", BETWEEN),
-        ],
+        (Service::Assignment, "drivers") => &[("version", CYCLES)],
         (Service::Assignment, "pending_assignments") => &[
             ("version", CYCLES),
             ("changed_at", CLOCK),

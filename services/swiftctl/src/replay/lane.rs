@@ -7,6 +7,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use anyhow::Result;
+use assignment::held_back::HeldBack;
 use assignment::recorded::RecordedRules;
 use assignment::rerun::{Memo, Rerun};
 use assignment::units;
@@ -38,6 +39,8 @@ pub struct Lane {
     pings: VecDeque<Ping>,
     /// How many of them are ahead.
     ahead: usize,
+    /// What the lane heard later than its broker time says.
+    held_back: HeldBack<Heard>,
 }
 
 /// A tick that was run again.
@@ -62,6 +65,7 @@ impl Lane {
             listening_since: At::MIN,
             pings: VecDeque::new(),
             ahead: 0,
+            held_back: HeldBack::default(),
         })
     }
 
@@ -93,7 +97,8 @@ impl Lane {
         Ok(())
     }
 
-    /// Hears everything below the limits and before `until`; shows each message to `also`.
+    /// Hears everything below the limits and before `until`, in the order that what was told shows; shows each message to `also`.
+    /// The facts of the time until then have to have been read.
     pub async fn hear(
         &mut self,
         tape: &mut Tape,
@@ -113,12 +118,27 @@ impl Lane {
             }
         }
         while let Some(heard) = tape.hear(limits, until).await? {
-            self.rerun
-                .hear(&heard.event, heard.partition, heard.at.timestamp_millis());
-            also(&heard, &self.rerun);
-            self.keep(heard);
+            let untold = |heard: &Heard| is_untold(&self.rerun, tape, heard);
+            let mut next = self.held_back.offer(heard.source, heard, untold);
+            while let Some(heard) = next {
+                self.take(heard, &mut also);
+                let untold = |heard: &Heard| is_untold(&self.rerun, tape, heard);
+                next = self.held_back.next(untold);
+            }
+        }
+        while until.is_none()
+            && let Some(heard) = self.held_back.give_up()
+        {
+            self.take(heard, &mut also);
         }
         Ok(())
+    }
+
+    fn take(&mut self, heard: Heard, also: &mut impl FnMut(&Heard, &Rerun)) {
+        let timestamp_ms = heard.at.timestamp_millis();
+        self.rerun.hear(&heard.event, heard.partition, timestamp_ms);
+        also(&heard, &self.rerun);
+        self.keep(heard);
     }
 
     fn keep(&mut self, heard: Heard) {
@@ -209,6 +229,11 @@ impl Lane {
             is_told,
         }
     }
+}
+
+/// It would be told of now, and was not: the lane heard something else first.
+fn is_untold(rerun: &Rerun, tape: &Tape, heard: &Heard) -> bool {
+    rerun.book().would_tell(&heard.event) && !tape.is_answered(heard.event.event_id())
 }
 
 /// Ticks that name none were decided before anything was learned of travel times.

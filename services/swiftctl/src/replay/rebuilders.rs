@@ -134,6 +134,7 @@ async fn assignment(
         let read = read.find(|it| it.topic == topic && it.partition == partition);
         read.map_or(0, |it| it.next)
     });
+    tape.read_facts(None).await?;
     lane.hear(&mut tape, &limits, None, |_, _| {}).await?;
     store(&mut lane, geo, fresh).await?;
     let mut notes = tape.gaps.clone();

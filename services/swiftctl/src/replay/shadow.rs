@@ -290,13 +290,13 @@ impl Replay {
         let no_tick = || format!("no tick of {} is recorded before {}", self.geo, self.to);
         let mut lane = lane.with_context(no_tick)?;
         let ends = self.tape.ends();
+        let end = self.to + seconds(RUN_OUT_S / self.time_scale);
+        self.tape.read_facts(Some(end)).await?;
         self.moments(&mut lane, &ends, self.to).await?;
         ensure!(self.reached.is_some(), "nothing is recorded {span}");
         if self.beside.is_some() {
             self.hear(&mut lane, &ends, Some(self.to)).await?;
         }
-        let end = self.to + seconds(RUN_OUT_S / self.time_scale);
-        self.tape.read_facts(Some(end)).await?;
         self.exactness.untold = self.tape.untold(self.from, self.to);
         if let Some(beside) = &mut self.beside {
             let facts = self.tape.beside(end);

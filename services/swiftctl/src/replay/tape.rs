@@ -5,7 +5,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use anyhow::{Context, Result};
-use assignment::book::is_of_tick;
+use assignment::book::{caused_by, is_of_tick};
 use assignment::event::Event;
 use chrono::{DateTime, TimeDelta, Utc};
 use contracts::driver_assignment::DispatchTick;
@@ -15,6 +15,7 @@ use contracts::streams::{
 };
 use contracts::{Codec, CodecError, Geo, Message, Topic};
 use rdkafka::Offset;
+use uuid::Uuid;
 
 use crate::log::{Log, Stored};
 use crate::progress::Progress;
@@ -47,6 +48,9 @@ pub struct Tape {
     told: HashMap<i64, Vec<DriverAssignmentEvent>>,
     /// What was told beside ticks, and when.
     beside: VecDeque<(DateTime<Utc>, DriverAssignmentEvent)>,
+    /// The messages that they answered, and when; of the time since the last tick.
+    answered: HashMap<Uuid, DateTime<Utc>>,
+    last_tick: DateTime<Utc>,
     /// What the topics do not hold any more.
     pub gaps: Vec<String>,
     pub progress: Progress,
@@ -91,6 +95,8 @@ impl Tape {
             ticks,
             told: HashMap::new(),
             beside: VecDeque::new(),
+            answered: HashMap::new(),
+            last_tick: DateTime::UNIX_EPOCH,
             gaps,
             progress: Progress::new("replaying"),
         })
@@ -107,6 +113,9 @@ impl Tape {
             self.progress.read();
             let read = self.decode::<DriverAssignmentTick>(&stored).await?;
             if let Some(DriverAssignmentTick::DispatchTick(tick)) = read {
+                let since = self.last_tick - APART;
+                self.answered.retain(|_, at| *at >= since);
+                self.last_tick = tick.ticked_at;
                 return Ok(Some((tick, stored.at)));
             }
         }
@@ -189,6 +198,11 @@ impl Tape {
         self.beside.drain(..early).map(|(_, fact)| fact).collect()
     }
 
+    /// Whether a message heard since the last tick was told of, as far as facts were read.
+    pub fn is_answered(&self, message: Uuid) -> bool {
+        self.answered.contains_key(&message)
+    }
+
     /// Facts of ticks of this span that no tick has asked for: decisions without a recorded tick.
     pub fn untold(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> usize {
         let span = from.timestamp_micros()..to.timestamp_micros();
@@ -208,6 +222,8 @@ impl Tape {
                 let at = fact.occurred_at().timestamp_micros();
                 self.told.entry(at).or_default().push(fact);
             } else {
+                self.answered
+                    .extend(caused_by(&fact).map(|cause| (cause, fact.occurred_at())));
                 self.beside.push_back((stored.at, fact));
             }
         }
