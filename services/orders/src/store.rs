@@ -116,7 +116,7 @@ async fn insert(
     if orders.is_empty() {
         return Ok(());
     }
-    let done = sqlx::query(
+    let inserted = sqlx::query(
         "INSERT INTO orders (order_id, geo, partition, version, status, payment, kitchen, assignment_attempt, \
          assignment_phase, placed_event_id, customer_id, customer_name, customer_lat, customer_lon, customer_webhook_url, \
          restaurant_id, restaurant_name, restaurant_lat, restaurant_lon, restaurant_webhook_url, items, \
@@ -128,8 +128,7 @@ async fn insert(
          $14::float8[], $15::text[], $16::text[], $17::text[], $18::float8[], $19::float8[], $20::text[], $21::text[]::json[], \
          $22::bigint[], $23::bigint[], $24::bigint[], $25::text[], $26::text[], $27::timestamptz[], $28::timestamptz[], \
          $29::int[], $30::timestamptz[], $31::text[], $32::timestamptz[], $33::timestamptz[], $34::timestamptz[], \
-         $35::timestamptz[], $36::timestamptz[], $37::uuid[], $38::text[], $39::timestamptz[], $40::timestamptz[]) AS given \
-         ON CONFLICT (order_id) DO NOTHING",
+         $35::timestamptz[], $36::timestamptz[], $37::uuid[], $38::text[], $39::timestamptz[], $40::timestamptz[]) AS given",
     )
     .bind(column!(orders, o => o.id))
     .bind(column!(orders, o => o.geo.as_str()))
@@ -173,11 +172,12 @@ async fn insert(
     .bind(column!(orders, o => o.state.is_settled().then_some(now)))
     .bind(now)
     .execute(tx)
-    .await?;
-    if done.rows_affected() == orders.len() as u64 {
-        Ok(())
-    } else {
-        Err(StoreError::PlacedElsewhere)
+    .await;
+    match inserted {
+        Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
+            Err(StoreError::PlacedElsewhere)
+        }
+        inserted => Ok(inserted.map(drop)?),
     }
 }
 

@@ -195,9 +195,9 @@ pub struct RuntimeSettings {
     /// Most events in one cycle, shared fairly among the lanes. Default 1000. Smaller: more transactions per message; larger:
     /// more memory, longer cycles.
     pub max_batch: usize,
-    /// How long a cycle waits for company after its first event, in milliseconds. Default 1. Larger: fewer, cheaper cycles
-    /// at low load, and that much more latency per hop.
-    pub gather_ms: u64,
+    /// How long a small cycle waits for company after its first event, in milliseconds. Default: the processor's own, 50
+    /// for notifier and 1 for the others. Larger: fewer, cheaper cycles at low load, and that much more latency per hop.
+    pub gather_ms: Option<u64>,
     /// Bytes of fetched messages held in memory, in MiB, and as many again in the client. Default 1.
     pub fetch_mb: usize,
     /// Outside calls in flight at once. Default 64.
@@ -239,7 +239,7 @@ impl Default for RuntimeSettings {
             session_timeout_ms: 10_000,
             transaction_timeout_ms: 10_000,
             max_batch: 1_000,
-            gather_ms: 1,
+            gather_ms: None,
             fetch_mb: 1,
             call_concurrency: 64,
             reject_limit_per_minute: 600,

@@ -242,7 +242,8 @@ impl<P: Processor> Engine<P> {
 
     /// Lets a small cycle wait a moment for company.
     async fn gather(&mut self) -> Result<(), EngineError> {
-        let wait = Duration::from_millis(self.parts.settings.gather_ms);
+        let wait = self.parts.settings.gather_ms;
+        let wait = wait.map_or(P::GATHER, Duration::from_millis);
         let waiting: usize = self.running().map(|(_, running)| running.queue.len()).sum();
         if waiting == 0 || waiting >= COMPANY || wait.is_zero() {
             return Ok(());

@@ -91,12 +91,10 @@ impl<P: Processor> Part<P> {
         let read = (0..self.messages)
             .filter(|index| unread.next_if_eq(index).is_none())
             .collect::<Vec<_>>();
+        let mut done = 0;
         for (index, verdict) in read.into_iter().zip(verdicts) {
             match verdict {
-                Some(Verdict::Done) => {
-                    metrics::counter!(metric::MESSAGES, "verdict" => "done", "reason" => "")
-                        .increment(1)
-                }
+                Some(Verdict::Done) => done += 1,
                 Some(Verdict::Skip(reason)) => {
                     metrics::counter!(metric::MESSAGES, "verdict" => "skip", "reason" => reason)
                         .increment(1);
@@ -109,6 +107,7 @@ impl<P: Processor> Part<P> {
                 }
             }
         }
+        metrics::counter!(metric::MESSAGES, "verdict" => "done", "reason" => "").increment(done);
         Ok(())
     }
 

@@ -5,12 +5,12 @@
 //! transaction could land in the next one.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use thiserror::Error;
 use tokio::sync::oneshot;
@@ -123,33 +123,39 @@ impl Publisher {
     }
 }
 
-type TransactionalProducer = ThreadedProducer<DefaultProducerContext>;
-
 struct Transactor {
     config: ClientConfig,
     timeout: Duration,
     probe: Arc<dyn Probe>,
     /// `None` after an unknown outcome, until a new one is initialised.
-    producer: Option<TransactionalProducer>,
+    producer: Option<BaseProducer>,
 }
 
 /// How long a flush rests before it looks again. The client's own flush either oversleeps, since it can miss its wake-up, or
 /// spins through the last millisecond of its timeout.
 const FLUSH: Duration = Duration::from_micros(500);
 const RETRY: Duration = Duration::from_millis(5);
+/// How long the client's log lines and errors may wait to be written down while nothing is published. The thread that would
+/// serve them all the time spins through the last millisecond of each of its waits.
+const IDLE: Duration = Duration::from_millis(500);
 
 impl Transactor {
-    fn create(
-        config: &ClientConfig,
-        timeout: Duration,
-    ) -> Result<TransactionalProducer, KafkaError> {
-        let producer: TransactionalProducer = config.create()?;
+    fn create(config: &ClientConfig, timeout: Duration) -> Result<BaseProducer, KafkaError> {
+        let producer: BaseProducer = config.create()?;
         producer.init_transactions(timeout)?;
         Ok(producer)
     }
 
     fn run(mut self, requests: &Receiver<Request>) {
-        while let Ok(request) = requests.recv() {
+        loop {
+            let request = match requests.recv_timeout(IDLE) {
+                Ok(request) => request,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.producer.iter().for_each(serve);
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
             // An engine that no longer waits for an answer recovers its lanes from the logs.
             match request {
                 Request::Publish(publication, answer) => {
@@ -172,7 +178,7 @@ impl Transactor {
     /// Runs `act` with an initialised producer, and gives the producer up when the outcome is unknown.
     fn with_producer(
         &mut self,
-        act: impl FnOnce(&Self, &TransactionalProducer) -> Result<(), PublishError>,
+        act: impl FnOnce(&Self, &BaseProducer) -> Result<(), PublishError>,
     ) -> Result<(), PublishError> {
         let producer = match self.producer.take() {
             Some(producer) => producer,
@@ -188,7 +194,7 @@ impl Transactor {
 
     fn transact(
         &self,
-        producer: &TransactionalProducer,
+        producer: &BaseProducer,
         publication: &Publication,
     ) -> Result<(), PublishError> {
         let deadline = Instant::now() + self.timeout;
@@ -212,7 +218,7 @@ impl Transactor {
     /// Offers the offsets in a transaction that is aborted.
     fn attempt(
         &self,
-        producer: &TransactionalProducer,
+        producer: &BaseProducer,
         publication: &Publication,
     ) -> Result<(), PublishError> {
         let deadline = Instant::now() + self.timeout;
@@ -230,7 +236,7 @@ impl Transactor {
 
     fn prepare(
         &self,
-        producer: &TransactionalProducer,
+        producer: &BaseProducer,
         publication: &Publication,
         deadline: Instant,
     ) -> Result<(), Failure> {
@@ -248,11 +254,11 @@ impl Transactor {
         Ok(())
     }
 
-    fn commit(&self, producer: &TransactionalProducer, deadline: Instant) -> Result<(), Failure> {
+    fn commit(&self, producer: &BaseProducer, deadline: Instant) -> Result<(), Failure> {
         patiently(deadline, || producer.commit_transaction(left(deadline)))
     }
 
-    fn abort(producer: &TransactionalProducer, deadline: Instant) -> Result<(), PublishError> {
+    fn abort(producer: &BaseProducer, deadline: Instant) -> Result<(), PublishError> {
         let deadline = deadline.max(Instant::now() + Duration::from_secs(1));
         patiently(deadline, || producer.abort_transaction(left(deadline))).map_err(|failure| {
             match failure {
@@ -315,19 +321,24 @@ fn left(deadline: Instant) -> Duration {
         .max(Duration::from_millis(1))
 }
 
+/// Takes note of what the client has to say.
+fn serve(producer: &BaseProducer) {
+    producer.poll(Duration::ZERO);
+}
+
 /// Waits until the broker has answered for everything sent.
-fn flush(producer: &TransactionalProducer, deadline: Instant) -> Result<(), Failure> {
-    while producer.in_flight_count() > 0 && Instant::now() < deadline {
+fn flush(producer: &BaseProducer, deadline: Instant) -> Result<(), Failure> {
+    loop {
+        serve(producer);
+        if producer.in_flight_count() == 0 || Instant::now() >= deadline {
+            break;
+        }
         std::thread::sleep(FLUSH);
     }
     producer.flush(Duration::ZERO).map_err(Failure::Unknown)
 }
 
-fn send(
-    producer: &TransactionalProducer,
-    record: &Record<'_>,
-    deadline: Instant,
-) -> Result<(), Failure> {
+fn send(producer: &BaseProducer, record: &Record<'_>, deadline: Instant) -> Result<(), Failure> {
     let mut message: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(record.topic);
     message.key = record.key;
     message.payload = record.value;
@@ -346,6 +357,8 @@ fn send(
                 if Instant::now() < deadline =>
             {
                 message = back;
+                // Those that failed make room only once their reports are taken.
+                serve(producer);
                 std::thread::sleep(FLUSH);
             }
             // A record that the client refuses (too large, unknown partition) can be aborted cleanly.

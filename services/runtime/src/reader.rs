@@ -111,7 +111,8 @@ struct Polling {
     consumer: BaseConsumer<ReadContext>,
     commands: Receiver<Command>,
     reads: tokio_mpsc::Sender<Read>,
-    owners: HashMap<(Arc<str>, i32), Owner>,
+    /// By topic and partition; no topic without partitions.
+    owners: HashMap<Arc<str>, HashMap<i32, Owner>>,
 }
 
 impl Polling {
@@ -177,9 +178,9 @@ impl Polling {
                 source.partition,
                 Offset::Offset(offset),
             )?;
-            let key = (source.source.topic.clone(), source.partition);
-            self.owners.insert(
-                key,
+            let topic = self.owners.entry(source.source.topic.clone()).or_default();
+            topic.insert(
+                source.partition,
                 Owner {
                     lane: lane.clone(),
                     incarnation,
@@ -194,14 +195,12 @@ impl Polling {
     fn unassign(&mut self, sources: &[SourcePartition]) -> Result<(), KafkaError> {
         let mut list = TopicPartitionList::new();
         for source in sources {
-            if self
-                .owners
-                .remove(&(source.source.topic.clone(), source.partition))
-                .is_some()
-            {
+            let topic = self.owners.get_mut(&source.source.topic);
+            if topic.is_some_and(|partitions| partitions.remove(&source.partition).is_some()) {
                 list.add_partition(&source.source.topic, source.partition);
             }
         }
+        self.owners.retain(|_, partitions| !partitions.is_empty());
         if list.count() == 0 {
             return Ok(());
         }
@@ -229,11 +228,8 @@ impl Polling {
     }
 
     fn take(&self, message: &BorrowedMessage<'_>, batch: &mut BatchBuilder) {
-        // A linear pass over a handful of owners would do; a lookup needs an owned key only on the rare first message.
-        let owner = self.owners.iter().find(|((topic, partition), _)| {
-            *partition == message.partition() && &**topic == message.topic()
-        });
-        if let Some((_, owner)) = owner {
+        let topic = self.owners.get(message.topic());
+        if let Some(owner) = topic.and_then(|partitions| partitions.get(&message.partition())) {
             batch.push(owner, message);
         }
     }

@@ -72,6 +72,12 @@ pub async fn open(
                 settings.idle_in_transaction_session_timeout_ms.to_string(),
             ),
             ("synchronous_commit", "on".to_owned()),
+            // A session plans each statement once and keeps the plan. Made while a table was small, it would read the whole
+            // table for as long as the session lives, or until its statistics are next gathered; by keys it stays right.
+            ("plan_cache_mode", "force_generic_plan".to_owned()),
+            ("enable_seqscan", "off".to_owned()),
+            // A table that has to be read whole counts as dear without measure, which would have it compiled.
+            ("jit", "off".to_owned()),
             // Never a replica: a position read there could be old.
             ("default_transaction_read_only", "off".to_owned()),
         ]);
