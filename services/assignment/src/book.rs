@@ -15,7 +15,7 @@ mod foretell;
 mod requests;
 mod ticks;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use contracts::Geo;
@@ -27,7 +27,7 @@ use uuid::Uuid;
 
 use crate::event::{Event, happened_at};
 use crate::facts::{About, Fact};
-use crate::order::{Driver, Order, OrderState};
+use crate::order::{Drivers, Order, OrderState, Orders};
 use crate::units;
 
 pub use changes::{
@@ -45,8 +45,8 @@ pub use ticks::{Pulse, Ticked};
 pub struct Book {
     geo: Geo,
     scheduler: Scheduler,
-    orders: HashMap<OrderId, Order>,
-    drivers: HashMap<DriverId, Driver>,
+    orders: Orders,
+    drivers: Drivers,
     facts: Vec<Fact>,
     /// What the tick of this cycle decided; it stands once the tables have taken it.
     ticked: Option<Ticked>,
@@ -81,12 +81,7 @@ pub struct Origin<'a> {
 
 impl Book {
     /// From what the tables hold: the scheduler restored from their snapshot, and the mirrors of their rows.
-    pub fn new(
-        geo: Geo,
-        scheduler: Scheduler,
-        orders: HashMap<OrderId, Order>,
-        drivers: HashMap<DriverId, Driver>,
-    ) -> Self {
+    pub fn new(geo: Geo, scheduler: Scheduler, orders: Orders, drivers: Drivers) -> Self {
         Self {
             geo,
             scheduler,
@@ -107,11 +102,11 @@ impl Book {
         &self.scheduler
     }
 
-    pub fn orders(&self) -> &HashMap<OrderId, Order> {
+    pub fn orders(&self) -> &Orders {
         &self.orders
     }
 
-    pub fn drivers(&self) -> &HashMap<DriverId, Driver> {
+    pub fn drivers(&self) -> &Drivers {
         &self.drivers
     }
 

@@ -3,14 +3,21 @@
 //! The facts that decide (request, trip, position) live in the scheduler alone; here is what tables and records need.
 //! Orders that have ended are dropped after the cycle: the tables answer for them when something late arrives.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use dispatch::{At, DriverId, DriverRecord, LastDrop, OrderId, Point, Shift, TripId};
+use foldhash::HashMap;
+use indexmap::IndexMap;
 use uuid::Uuid;
 
 /// Version of a row in the tables, for compare-and-set; 0: there is none yet.
 pub type RowVersion = i32;
+
+/// The orders of a lane that are open. Looked up, and gone through where the order does not matter.
+pub type Orders = HashMap<OrderId, Order>;
+
+/// All drivers of a lane: many, and none ever leaves, so they lie side by side.
+pub type Drivers = IndexMap<DriverId, Driver, foldhash::fast::RandomState>;
 
 /// An order that assignment has heard of.
 #[derive(Clone, Debug, PartialEq)]
@@ -84,8 +91,8 @@ pub struct Driver {
     pub seen: Option<(Point, At)>,
     /// The trip that he is on.
     pub active_trip: Option<TripId>,
-    /// The orders of it that he still holds: the active rows of `assignments`.
-    pub held: BTreeSet<OrderId>,
+    /// The orders of it that he still holds, ascending: the active rows of `assignments`. One as a rule, so no set.
+    pub held: Vec<OrderId>,
     /// His last delivery on it.
     pub last_drop: Option<LastDrop>,
     /// What was announced and has not begun.
@@ -102,7 +109,7 @@ impl Driver {
             free_since: At(0),
             seen: None,
             active_trip: None,
-            held: BTreeSet::new(),
+            held: Vec::new(),
             last_drop: None,
             next_shift: None,
         }
@@ -120,13 +127,17 @@ impl Driver {
     /// The order is one of the trip that he sets out for, or is on.
     pub fn take_up(&mut self, order: OrderId, trip: TripId) {
         self.active_trip = Some(trip);
-        self.held.insert(order);
+        if let Err(place) = self.held.binary_search(&order) {
+            self.held.reserve_exact(1);
+            self.held.insert(place, order);
+        }
     }
 
     /// He does not hold the order any more; with the last one his trip is over.
     pub fn put_down(&mut self, order: OrderId, at: At) {
-        self.held.remove(&order);
+        self.held.retain(|held| *held != order);
         if self.held.is_empty() {
+            self.held = Vec::new();
             (self.active_trip, self.last_drop) = (None, None);
             self.free_since = self.free_since.max(at);
         }

@@ -16,7 +16,7 @@ use sqlx::PgConnection;
 use crate::book::{Book, Changes, Commitment, EndedRow, Origin, RequestRow, Ticked};
 use crate::config::GeoRules;
 use crate::event::{Event, happened_at};
-use crate::order::{Driver, Order, OrderState};
+use crate::order::{Drivers, Order, OrderState, Orders};
 use crate::store::{self, StoreError};
 use crate::units;
 
@@ -71,8 +71,8 @@ pub struct Rerun {
 pub struct Memo {
     pub snapshot: Snapshot,
     listening_since: At,
-    orders: HashMap<OrderId, Order>,
-    drivers: HashMap<DriverId, Driver>,
+    orders: Orders,
+    drivers: Drivers,
 }
 
 impl Memo {
@@ -90,7 +90,7 @@ impl Rerun {
     pub fn new(geo: Geo, rules: GeoRules) -> Self {
         let scheduler = rules.scheduler(Snapshot::default());
         Self {
-            book: Book::new(geo, scheduler, HashMap::new(), HashMap::new()),
+            book: Book::new(geo, scheduler, Orders::default(), Drivers::default()),
             rules,
             writes: None,
             ended: HashMap::new(),

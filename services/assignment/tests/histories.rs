@@ -175,7 +175,8 @@ fn consistent(book: &Book) -> Result<(), TestCaseError> {
         };
         let (trip, held) = holders.remove(&record.driver_id).unzip();
         prop_assert_eq!(driver.active_trip, trip);
-        prop_assert_eq!(&driver.held, &held.unwrap_or_default());
+        let held: Vec<OrderId> = held.into_iter().flatten().collect();
+        prop_assert_eq!(&driver.held, &held);
         prop_assert_eq!(driver.last_drop, record.last_drop);
         // What never was is the epoch in the tables.
         let known = |at: At| at.max(At(0));

@@ -177,7 +177,7 @@ async fn a_lane_rebuilt_in_the_middle_of_a_trip_knows_what_is_left_of_it() {
     cycle(&mut book, &mut tx, &dropped, second(100)).await;
     let mut rebuilt = load_under("bundle", &mut tx, GEO).await;
     let ada = &rebuilt.drivers()[&DriverId::new("ada")];
-    assert_eq!(ada.held, BTreeSet::from([order_id(1), order_id(5)]));
+    assert_eq!(ada.held, [order_id(1), order_id(5)]);
     assert_eq!(
         ada.last_drop.unwrap().at,
         At(second(100).timestamp_micros())

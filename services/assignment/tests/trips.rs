@@ -133,7 +133,7 @@ fn each_order_of_an_offer_is_accepted_declined_or_left_to_lapse_for_itself() {
         (order(5), ReleaseReason::OfferExpired)
     );
     let ada = &lane.0.drivers()[&DriverId::new("ada")];
-    assert_eq!(ada.held, [order_id(1)].into());
+    assert_eq!(ada.held, [order_id(1)]);
 }
 
 #[test]

@@ -65,18 +65,19 @@ pub(crate) struct Driver {
     pub trip: Option<TripId>,
     /// Where that trip ends: the door of its last order.
     pub bound_for: Option<Place>,
+    /// When he should be there and done, as estimated; of use only while he has a trip.
+    pub free_at: At,
     pub position: Option<(Point, Place)>,
     pub seen_at: At,
-    pub next_shift: Option<(Shift, Place)>,
+    /// With the place where it begins. Few have one.
+    pub next_shift: Option<Box<(Shift, Place)>>,
     /// Bookkeeping from here on: none of it changes a decision.
-    /// His place in the index of candidates, while he is in it.
-    pub indexed: Option<Place>,
-    /// His place in the index of those who can start later, while he is in it.
-    pub later: Option<Place>,
-    /// When to look whether he has fallen silent; he has an entry in the fleet's queue under this key.
-    pub hearing: Option<At>,
-    /// When to look whether he has vanished with an order, likewise.
-    pub checking: Option<At>,
+    /// Whether he is in the index of candidates; where his position is.
+    pub indexed: bool,
+    /// Whether an entry of the fleet's queue says when to look whether he has fallen silent.
+    pub hearing: bool,
+    /// The same for having vanished with an order.
+    pub checking: bool,
     /// Metres moved while in the index. Never shrinks, so a distance to him taken at one reading is at
     /// most longer by the difference at another.
     pub odometer_m: f64,
@@ -94,13 +95,13 @@ impl Driver {
             free_since: At::MIN,
             trip: None,
             bound_for: None,
+            free_at: At::MAX,
             position: None,
             seen_at: At::MIN,
             next_shift: None,
-            indexed: None,
-            later: None,
-            hearing: None,
-            checking: None,
+            indexed: false,
+            hearing: false,
+            checking: false,
             odometer_m: 0.0,
             watchers: BTreeSet::new(),
         }
@@ -112,19 +113,26 @@ impl Driver {
         (self.online && self.trip.is_none()).then_some(place)
     }
 
+    /// His place in the index of candidates, while he is in it.
+    pub fn stands(&self) -> Option<Place> {
+        let (_, place) = self.position?;
+        self.indexed.then_some(place)
+    }
+
     /// Where he starts once his trip is over or his next shift begins, if he is not available now.
     pub fn starts_later(&self) -> Option<Place> {
         match self.trip {
             Some(_) => self.bound_for.filter(|_| self.online),
             None if self.online => None,
-            None => self.next_shift.map(|(_, place)| place),
+            None => self.next_shift.as_deref().map(|(_, place)| *place),
         }
     }
 
-    /// Begins a trip that ends there.
+    /// Begins a trip that ends there; when, is for the fleet to be told.
     pub fn set_out(&mut self, trip: TripId, bound_for: Option<Place>) {
         self.trip = Some(trip);
         self.bound_for = bound_for;
+        self.free_at = At::MAX;
     }
 
     pub fn record(&self, last_drop: Option<LastDrop>) -> DriverRecord {
@@ -137,7 +145,7 @@ impl Driver {
             position: self.position.map(|(point, _)| point),
             seen_at: (self.seen_at > At::MIN).then_some(self.seen_at),
             last_drop,
-            next_shift: self.next_shift.map(|(shift, _)| shift),
+            next_shift: self.next_shift.as_deref().map(|(shift, _)| *shift),
         }
     }
 }

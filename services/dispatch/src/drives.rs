@@ -183,6 +183,9 @@ impl Scheduler {
         let factor = self.drives.factor(hour, &self.rules.config.correction);
         if self.rules.correct(factor) {
             self.queue.rouse_near(&mut self.fleet);
+            let (trips, rules) = (&self.trips, &self.rules);
+            let ends_at = |trip| trips.ends(trip, rules).map(|(at, _)| at);
+            self.fleet.retime(ends_at);
         }
     }
 

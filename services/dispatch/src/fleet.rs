@@ -16,36 +16,17 @@
 //! **Later starts.** A second index holds where the others will start: those under way at their last door, those off
 //! duty where their next shift begins. It changes with trips and duty, not with pings.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
-use rstar::{AABB, PointDistance, RTree, RTreeObject};
+use foldhash::HashMap;
 
 use crate::driver::{Driver, Reading};
-use crate::ids::{DriverId, OrderId};
+use crate::ids::{DriverId, OrderId, TripId};
 use crate::point::Place;
 use crate::queue::Pending;
 use crate::rules::Rules;
+use crate::spots::Spots;
 use crate::time::{At, Seconds};
-
-/// An entry of a spatial index: who or what is where.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Spot<T> {
-    pub place: Place,
-    pub who: T,
-}
-
-impl<T> RTreeObject for Spot<T> {
-    type Envelope = AABB<[f64; 3]>;
-    fn envelope(&self) -> Self::Envelope {
-        AABB::from_point(self.place.0)
-    }
-}
-
-impl<T> PointDistance for Spot<T> {
-    fn distance_2(&self, point: &[f64; 3]) -> f64 {
-        self.place.chord2(Place(*point))
-    }
-}
 
 /// A driver who could take a request now.
 #[derive(Debug, Clone, PartialEq)]
@@ -68,14 +49,20 @@ pub(crate) struct Stir {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Number(u32);
 
+impl Number {
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Fleet {
     /// By number.
     drivers: Vec<Driver>,
     /// Looked up only: its order, which differs between processes, is never seen.
     numbers: HashMap<DriverId, Number>,
-    index: RTree<Spot<Number>>,
-    later: RTree<Spot<Number>>,
+    index: Spots<Number>,
+    later: Spots<Number>,
     /// When to look whether an indexed driver has fallen silent.
     hearings: BTreeSet<(At, Number)>,
     /// When to look whether a driver with a trip has vanished.
@@ -114,9 +101,14 @@ impl Fleet {
         number
     }
 
+    /// All drivers' numbers are below this.
+    pub fn len(&self) -> usize {
+        self.drivers.len()
+    }
+
     /// How many could be asked, silent ones not yet noticed included.
     pub fn candidates(&self) -> usize {
-        self.index.size()
+        self.index.len()
     }
 
     /// Changes what is known of a driver (an unknown one begins off duty) and brings the index in line.
@@ -128,22 +120,23 @@ impl Fleet {
     ) -> Stir {
         let number = self.number(id);
         let driver = &mut self.drivers[number.0 as usize];
-        let shift_end = driver.shift_end;
+        let (shift_end, later) = (driver.shift_end, driver.starts_later());
+        let before = driver.stands();
         change(driver);
         if driver.trip.is_some()
-            && driver.checking.is_none()
+            && !driver.checking
             && let Some(at) = rules.vanishes_at(driver.seen_at)
         {
-            driver.checking = Some(at);
+            driver.checking = true;
             self.checks.insert((at, number));
         }
-        move_later(&mut self.later, number, driver);
-        let (before, after) = (driver.indexed, driver.available());
+        reindex(&mut self.later, number, later, driver.starts_later());
+        let after = driver.available();
         let same_shift = shift_end == driver.shift_end;
         if before == after && same_shift {
             return Stir::default();
         }
-        driver.indexed = after;
+        driver.indexed = after.is_some();
         if let (Some(from), Some(to)) = (before, after) {
             driver.odometer_m += rules.travel.distance_m(from, to);
         }
@@ -162,12 +155,26 @@ impl Fleet {
         }
     }
 
-    /// Notes that the driver's trip now ends there.
-    pub fn redirect(&mut self, id: &DriverId, bound_for: Option<Place>) {
+    /// Notes when and where the driver's trip ends, as far as is known now.
+    pub fn redirect(&mut self, id: &DriverId, end: Option<(At, Place)>) {
+        let Some(driver) = self.get_mut(id) else {
+            return;
+        };
+        let before = driver.starts_later();
+        driver.bound_for = end.map(|(_, place)| place);
+        driver.free_at = end.map_or(At::MAX, |(at, _)| at);
+        let after = driver.starts_later();
         let number = self.number(id);
-        let driver = &mut self.drivers[number.0 as usize];
-        driver.bound_for = bound_for;
-        move_later(&mut self.later, number, driver);
+        reindex(&mut self.later, number, before, after);
+    }
+
+    /// Notes anew when each trip ends.
+    pub fn retime(&mut self, ends_at: impl Fn(TripId) -> Option<At>) {
+        for driver in &mut self.drivers {
+            if let Some(at) = driver.trip.and_then(&ends_at) {
+                driver.free_at = at;
+            }
+        }
     }
 
     /// Takes drivers out of the index who have been silent for longer than the TTL; those who counted on
@@ -179,17 +186,17 @@ impl Fleet {
         {
             self.hearings.pop_first();
             let driver = &mut self.drivers[number.0 as usize];
-            driver.hearing = None;
-            let Some(place) = driver.indexed else {
+            driver.hearing = false;
+            let Some(place) = driver.stands() else {
                 continue;
             };
             let until = rules.heard_until(driver.seen_at);
             if until >= now {
-                driver.hearing = Some(until);
+                driver.hearing = true;
                 self.hearings.insert((until, number));
                 continue;
             }
-            driver.indexed = None;
+            driver.indexed = false;
             watchers.extend(all_watchers(driver));
             reindex(&mut self.index, number, Some(place), None);
         }
@@ -209,13 +216,13 @@ impl Fleet {
         {
             self.checks.pop_first();
             let driver = &mut self.drivers[number.0 as usize];
-            driver.checking = None;
+            driver.checking = false;
             let until = rules.vanishes_at(driver.seen_at);
             let Some(until) = until.filter(|_| driver.trip.is_some()) else {
                 continue;
             };
             if until > now {
-                driver.checking = Some(until);
+                driver.checking = true;
                 self.checks.insert((until, number));
             } else {
                 vanished.insert(driver.id.clone(), rules.silent_since(driver.seen_at));
@@ -228,11 +235,9 @@ impl Fleet {
     pub fn recheck(&mut self, rules: &Rules) {
         self.checks.clear();
         for (number, driver) in (0..).map(Number).zip(&mut self.drivers) {
-            driver.checking = None;
-            if driver.trip.is_some() {
-                driver.checking = rules.vanishes_at(driver.seen_at);
-                self.checks.extend(driver.checking.map(|at| (at, number)));
-            }
+            let at = driver.trip.and_then(|_| rules.vanishes_at(driver.seen_at));
+            driver.checking = at.is_some();
+            self.checks.extend(at.map(|at| (at, number)));
         }
     }
 
@@ -270,17 +275,16 @@ impl Fleet {
         except: &BTreeSet<DriverId>,
     ) -> Option<(Candidate, &Driver)> {
         let mut best: Option<(f64, Candidate, &Driver)> = None;
-        for (spot, chord2) in self
-            .index
-            .nearest_neighbor_iter_with_distance_2(pending.pickup.0)
-        {
-            let driver = self.driver(spot.who);
-            if let Some((nearest, candidate, _)) = &best
-                && (chord2 > *nearest || driver.id > candidate.driver_id)
+        for (spot, chord2) in self.index.nearest(pending.pickup) {
+            if let Some((nearest, ..)) = &best
+                && chord2 > *nearest
             {
-                if chord2 > *nearest {
-                    break;
-                }
+                break;
+            }
+            let driver = self.driver(spot.who);
+            if let Some((_, candidate, _)) = &best
+                && driver.id > candidate.driver_id
+            {
                 continue;
             }
             let distance_m = rules.travel.distance_m(spot.place, pending.pickup);
@@ -307,14 +311,8 @@ impl Fleet {
     /// Who starts nearest to the place, now or later, with the squares of the distances, nearest first; of equally near ones
     /// those who can start now first.
     pub fn starting_near(&self, place: Place) -> impl Iterator<Item = (f64, Number)> {
-        let mut now = self
-            .index
-            .nearest_neighbor_iter_with_distance_2(place.0)
-            .peekable();
-        let mut later = self
-            .later
-            .nearest_neighbor_iter_with_distance_2(place.0)
-            .peekable();
+        let mut now = self.index.nearest(place).peekable();
+        let mut later = self.later.nearest(place).peekable();
         std::iter::from_fn(move || {
             let nearer = match (now.peek(), later.peek()) {
                 (Some((_, one)), Some((_, other))) => one <= other,
@@ -348,7 +346,7 @@ impl Fleet {
     ) -> Option<Candidate> {
         let driver = self.get(id)?;
         let place = driver
-            .indexed
+            .stands()
             .filter(|_| rules.heard_until(driver.seen_at) >= now)?;
         let distance_m = rules.travel.distance_m(place, pending.pickup);
         let eta = rules.travel.seconds(distance_m, now);
@@ -382,38 +380,23 @@ pub(crate) fn pickup_at(pending: &Pending, now: At, eta: Seconds, rules: &Rules)
         .max(pending.request.ready_at)
 }
 
-/// Brings the index of later starts in line with the driver.
-fn move_later(index: &mut RTree<Spot<Number>>, number: Number, driver: &mut Driver) {
-    let (before, after) = (driver.later, driver.starts_later());
-    driver.later = after;
-    reindex(index, number, before, after);
-}
-
 /// Moves a driver's entry of an index.
-fn reindex(
-    index: &mut RTree<Spot<Number>>,
-    who: Number,
-    before: Option<Place>,
-    after: Option<Place>,
-) {
+fn reindex(index: &mut Spots<Number>, who: Number, before: Option<Place>, after: Option<Place>) {
     if before == after {
         return;
     }
     if let Some(place) = before {
-        index.remove(&Spot { place, who });
+        index.remove(place, who);
     }
     if let Some(place) = after {
-        index.insert(Spot { place, who });
+        index.insert(place, who);
     }
 }
 
 /// When to look for silence, if nothing says so yet.
 fn newly_heard(driver: &mut Driver, rules: &Rules) -> Option<At> {
-    if driver.hearing.is_some() {
-        return None;
-    }
-    driver.hearing = Some(rules.heard_until(driver.seen_at));
-    driver.hearing
+    let already = std::mem::replace(&mut driver.hearing, true);
+    (!already).then(|| rules.heard_until(driver.seen_at))
 }
 
 fn all_watchers(driver: &mut Driver) -> Vec<OrderId> {

@@ -41,10 +41,11 @@ impl Scheduler {
             reported: false,
         };
         self.trips.add(assignment, &self.rules.config);
-        let bound_for = self.trips.bound_for(slot.id, &self.rules);
+        let bound_for = self.trips.ends(slot.id, &self.rules).map(|(_, door)| door);
         let take = |driver: &mut Driver| driver.set_out(slot.id, bound_for);
         let stir = self.fleet.update(driver_id, &self.rules, take);
         self.queue.stir(stir, &self.rules, &mut self.fleet);
+        self.redirect(driver_id, slot.id);
         Applied::Changed
     }
 

@@ -21,17 +21,18 @@
 //! All rests end when the travel times change (the hour; but `Distant` when a correction does), when its own facts change, and at its expiry.
 //! Rests are a cache: they decide when a request is looked at, never what is then seen.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use rstar::RTree;
+use foldhash::HashMap;
 use uuid::Uuid;
 
 use crate::driver::{Driver, Reading};
-use crate::fleet::{Candidate, Fleet, Spot, Stir};
+use crate::fleet::{Candidate, Fleet, Stir};
 use crate::ids::{DriverId, OrderId};
 use crate::point::Place;
 use crate::request::{Placed, Request};
 use crate::rules::Rules;
+use crate::spots::Spots;
 use crate::time::{At, Seconds};
 
 /// A waiting request with its places and its rest.
@@ -72,7 +73,8 @@ pub(crate) enum Appraisal {
 
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
-    pending: BTreeMap<OrderId, Pending>,
+    /// Looked up, and gone through where the order does not matter.
+    pending: HashMap<OrderId, Pending>,
     /// The same by the instant at which their food is ready.
     by_ready: BTreeSet<(At, OrderId)>,
     by_placed: Placed,
@@ -82,7 +84,7 @@ pub(crate) struct Queue {
     stirred: BTreeSet<OrderId>,
     /// Requests that the policy lets wait; to be looked at in every tick, whenever it is.
     held: BTreeSet<OrderId>,
-    stranded: RTree<Spot<OrderId>>,
+    stranded: Spots<OrderId>,
     /// No stranded request ever had a wider search radius.
     widest_m: f64,
 }
@@ -92,8 +94,11 @@ impl Queue {
         self.pending.get(&order)
     }
 
+    /// In the order of their ids.
     pub fn iter(&self) -> impl Iterator<Item = &Pending> {
-        self.pending.values()
+        let mut pending: Vec<&Pending> = self.pending.values().collect();
+        pending.sort_unstable_by_key(|pending| pending.request.order_id);
+        pending.into_iter()
     }
 
     pub fn len(&self) -> usize {
@@ -119,7 +124,7 @@ impl Queue {
     }
 
     pub fn stranded(&self) -> usize {
-        self.stranded.size()
+        self.stranded.len()
     }
 
     /// Adds a request, or replaces the one of the same order.
@@ -185,10 +190,7 @@ impl Queue {
         match rest {
             Rest::Counting { driver, until } => fleet.unwatch(&driver, until, order),
             Rest::Stranded => {
-                self.stranded.remove(&Spot {
-                    place: pending.pickup,
-                    who: order,
-                });
+                self.stranded.remove(pending.pickup, order);
             }
             Rest::Held => {
                 self.held.remove(&order);
@@ -221,10 +223,11 @@ impl Queue {
         }
         let Some(stands) = stir.stands else { return };
         // A chord is shorter than its arc, so this sphere holds all that are within reach.
-        let near = self
-            .stranded
-            .locate_within_distance(stands.0, self.widest_m * self.widest_m);
+        let widest2 = self.widest_m * self.widest_m;
+        let near = self.stranded.nearest(stands);
         let reached: Vec<OrderId> = near
+            .take_while(|(_, chord2)| *chord2 <= widest2)
+            .map(|(spot, _)| spot)
             .filter(|spot| {
                 rules.travel.distance_m(stands, spot.place)
                     <= self.pending[&spot.who].request.search_radius_m
@@ -247,10 +250,7 @@ impl Queue {
             Rest::Counting { driver, until } => fleet.watch(driver, *until, order),
             Rest::Stranded => {
                 self.widest_m = self.widest_m.max(pending.request.search_radius_m);
-                self.stranded.insert(Spot {
-                    place: pending.pickup,
-                    who: order,
-                });
+                self.stranded.insert(pending.pickup, order);
             }
             Rest::Held => {
                 self.held.insert(order);

@@ -51,8 +51,8 @@ impl Rules {
     }
 
     /// The shift with the place where it begins.
-    pub fn placed(&self, shift: Shift) -> (Shift, Place) {
-        (shift, self.travel.place(shift.start))
+    pub fn placed(&self, shift: Shift) -> Box<(Shift, Place)> {
+        Box::new((shift, self.travel.place(shift.start)))
     }
 
     /// The last instant at which a position seen at `seen_at` still counts.

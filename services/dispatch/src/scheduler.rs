@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::driver::{Driver, DriverRecord, DriverStatus, Shift};
 use crate::drives::Drives;
 use crate::fleet::{Fleet, Stir};
-use crate::ids::{DriverId, OrderId};
+use crate::ids::{DriverId, OrderId, TripId};
 use crate::input::{Applied, Input};
 use crate::point::Point;
 use crate::policy::{Policy, PolicyId};
@@ -104,13 +104,15 @@ impl Scheduler {
         for assignment in snapshot.assignments {
             let (trip, driver_id) = (assignment.trip_id, assignment.driver_id.clone());
             trips.add(assignment, &rules.config);
-            let bound_for = trips.bound_for(trip, rules);
-            let set_out = |driver: &mut Driver| driver.set_out(trip, bound_for);
+            let end = trips.ends(trip, rules);
+            let set_out = |driver: &mut Driver| driver.set_out(trip, end.map(|(_, place)| place));
             fleet.update(&driver_id, rules, set_out);
+            fleet.redirect(&driver_id, end);
         }
         for (driver_id, drop) in drops {
             if let Some(trip) = fleet.get(&driver_id).and_then(|driver| driver.trip) {
                 trips.dropped(trip, drop);
+                fleet.redirect(&driver_id, trips.ends(trip, rules));
             }
         }
         for request in snapshot.pending {
@@ -242,14 +244,16 @@ impl Scheduler {
         if let Some(news) = heard {
             return Applied::changed_if(news);
         }
-        if self.trips.get(order).is_none() {
+        let Some(leg) = self.trips.get(order) else {
             return Applied::Unknown;
-        }
+        };
+        let (trip, driver_id) = (leg.trip_id, leg.driver_id.clone());
         // A meal that is on its way as well: whether the kitchen or the driver is heard first must not matter.
         let mut news = false;
         self.trips.update(order, &self.rules.config, |leg| {
             news = leg.request.hear_ready(ready_at, said_at)
         });
+        self.redirect(&driver_id, trip);
         Applied::changed_if(news)
     }
 
@@ -281,8 +285,9 @@ impl Scheduler {
     }
 
     fn announce(&mut self, id: &DriverId, shift: Option<Shift>) -> Applied {
-        let known = self.fleet.get(id).and_then(|driver| driver.next_shift);
-        let news = known.map(|(known, _)| known) != shift;
+        let known = self.fleet.get(id);
+        let known = known.and_then(|driver| driver.next_shift.as_deref());
+        let news = known.map(|(known, _)| *known) != shift;
         let shift = shift.map(|shift| self.rules.placed(shift));
         self.change_driver(id, |driver| driver.next_shift = shift);
         Applied::changed_if(news)
@@ -341,10 +346,15 @@ impl Scheduler {
             Some(known) if known >= phase => return Applied::Stale,
             Some(_) => {}
         }
+        let mut trip = None;
         self.trips.update(order, &self.rules.config, |leg| {
             leg.phase = phase;
             leg.phase_at = at;
+            trip = Some(leg.trip_id);
         });
+        if let Some(trip) = trip {
+            self.redirect(driver, trip);
+        }
         if phase == Phase::Delivered {
             self.leave_trip(order, Some(at), at);
             self.left += 1;
@@ -397,12 +407,15 @@ impl Scheduler {
                 driver.trip = None;
                 driver.free_since = driver.free_since.max(at);
             }),
-            Remainder::Underway => {
-                let bound_for = self.trips.bound_for(leg.trip_id, &self.rules);
-                self.fleet.redirect(&leg.driver_id, bound_for);
-            }
+            Remainder::Underway => self.redirect(&leg.driver_id, leg.trip_id),
         }
         Some(leg)
+    }
+
+    /// Tells the fleet when and where the driver's trip ends, after whatever may have changed that.
+    pub(crate) fn redirect(&mut self, driver: &DriverId, trip: TripId) {
+        let end = self.trips.ends(trip, &self.rules);
+        self.fleet.redirect(driver, end);
     }
 
     fn change_driver(&mut self, id: &DriverId, change: impl FnOnce(&mut Driver)) {
@@ -440,12 +453,12 @@ impl Scheduler {
     pub fn driver_status(&self, id: &DriverId) -> Option<DriverStatus> {
         let driver = self.fleet.get(id)?;
         if let Some(trip) = driver.trip
-            && let Some((free_at, free_where, _)) = self.trips.ends(trip, &self.rules)
+            && let Some(last) = self.trips.legs(trip).last()
         {
             return Some(DriverStatus::Busy {
                 trip,
-                free_at,
-                free_where,
+                free_at: driver.free_at,
+                free_where: last.request.customer,
             });
         }
         Some(if driver.online {
@@ -482,28 +495,4 @@ impl Scheduler {
         let due_at = first.map(|first| first.request.ready_at.minus(tolerance));
         due_at.map_or(Seconds::ZERO, |at| now.since(at).max(Seconds::ZERO))
     }
-
-    /// How many requests wait, how many orders are under way, how many drivers could be asked, and for
-    /// how many requests nobody within reach is free.
-    pub fn gauges(&self) -> Gauges {
-        Gauges {
-            pending: self.queue.len(),
-            stranded: self.queue.stranded(),
-            assigned: self.trips.len(),
-            candidates: self.fleet.candidates(),
-        }
-    }
-}
-
-/// Sizes, for metrics.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Gauges {
-    /// Requests without a driver.
-    pub pending: usize,
-    /// Of those, requests close to being due that nobody free within their radius may take.
-    pub stranded: usize,
-    /// Orders with a driver, not delivered.
-    pub assigned: usize,
-    /// Drivers on duty without a trip whose position is known.
-    pub candidates: usize,
 }

@@ -260,7 +260,7 @@ impl Scheduler {
         };
         let assignment = Assignment {
             request,
-            driver_id,
+            driver_id: driver_id.clone(),
             trip_id: slot.id,
             position: slot.position,
             decided_at: now,
@@ -270,6 +270,7 @@ impl Scheduler {
             reported: false,
         };
         self.trips.add(assignment, &self.rules.config);
+        self.redirect(&driver_id, slot.id);
         Some(decision)
     }
 

@@ -5,6 +5,7 @@
 mod corrected;
 mod correction;
 mod grid;
+mod hours;
 mod road;
 
 use std::fmt;

@@ -4,8 +4,9 @@
 //! delivered in the order of its legs. Each leg is answered, cancelled, released and delivered for itself; the trip goes
 //! on with the others and is over when the last one has left it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
+use foldhash::HashMap;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
@@ -75,8 +76,9 @@ struct Trip {
 /// All trips of a geo.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Trips {
-    trips: BTreeMap<TripId, Trip>,
-    by_order: BTreeMap<OrderId, TripId>,
+    /// Looked up, and gone through where the order does not matter.
+    trips: HashMap<TripId, Trip>,
+    by_order: HashMap<OrderId, TripId>,
     by_placed: Placed,
     /// Unanswered offers, and meals under way, by deadline.
     deadlines: BTreeSet<(At, OrderId)>,
@@ -99,6 +101,8 @@ impl Trips {
         self.by_placed.insert(&assignment.request);
         let legs = &mut self.trips.entry(assignment.trip_id).or_default().legs;
         let place = legs.partition_point(|leg| leg.position <= assignment.position);
+        // As a rule it stays the only one.
+        legs.reserve_exact(1);
         legs.insert(place, assignment);
     }
 
@@ -179,12 +183,6 @@ impl Trips {
         self.trips.get(&trip).map_or(&[], |trip| &trip.legs)
     }
 
-    /// The door at which the trip ends.
-    pub fn bound_for(&self, trip: TripId, rules: &Rules) -> Option<Place> {
-        let last = self.legs(trip).last()?;
-        Some(rules.travel.place(last.request.customer))
-    }
-
     /// Orders whose deadline has passed by `now`, by deadline.
     pub fn overdue(&self, now: At) -> Vec<OrderId> {
         self.deadlines
@@ -198,8 +196,11 @@ impl Trips {
         self.deadlines.first().map(|(deadline, _)| *deadline)
     }
 
+    /// By trip, in delivery order.
     pub fn iter(&self) -> impl Iterator<Item = &Assignment> {
-        self.trips.values().flat_map(|trip| &trip.legs)
+        let mut trips: Vec<(&TripId, &Trip)> = self.trips.iter().collect();
+        trips.sort_unstable_by_key(|(id, _)| **id);
+        trips.into_iter().flat_map(|(_, trip)| &trip.legs)
     }
 
     /// The requests that were placed last, from this instant back.
@@ -214,9 +215,8 @@ impl Trips {
     }
 
     /// When and where the trip's driver will be free, from what has been seen of it so far.
-    pub fn ends(&self, trip: TripId, rules: &Rules) -> Option<(At, Point, Place)> {
-        let Run { at, point, place } = self.run(trip, rules, |_, _| {})?;
-        Some((at, point, place))
+    pub fn ends(&self, trip: TripId, rules: &Rules) -> Option<(At, Place)> {
+        self.run(trip, rules, |_, _| {})
     }
 
     /// When the order should be picked up and when it should be at its customer's door, likewise.
@@ -237,7 +237,7 @@ impl Trips {
         trip: TripId,
         rules: &Rules,
         mut tell: impl FnMut(&Assignment, At),
-    ) -> Option<Run> {
+    ) -> Option<(At, Place)> {
         let trip = self.trips.get(&trip)?;
         let half_pickup = Seconds(rules.config.pickup_service_s / 2.0);
         let half_dropoff = Seconds(rules.config.dropoff_service_s / 2.0);
@@ -253,17 +253,10 @@ impl Trips {
             let door = at.plus(rules.eta(place, next, at)).plus(half_dropoff);
             tell(leg, door);
             at = door.plus(half_dropoff);
-            (point, place) = (leg.request.customer, next);
+            place = next;
         }
-        Some(Run { at, point, place })
+        Some((at, place))
     }
-}
-
-/// Where a trip has led.
-struct Run {
-    at: At,
-    point: Point,
-    place: Place,
 }
 
 impl Trip {

@@ -29,10 +29,10 @@ const PURE: &[&str] = &["dispatch", "lifecycle"];
 const PURE_MAY_USE: &[&str] = &[
     "chrono",
     "chrono-tz",
+    "foldhash",
     "lapjv",
     "libm",
     "pathfinding",
-    "rstar",
     "serde",
     "thiserror",
     "uuid",

@@ -15,15 +15,15 @@ use uuid::Uuid;
 use super::{StoreError, column, drives};
 use crate::book::active_phase;
 use crate::metric;
-use crate::order::{Driver, Held, OpenOrder, Order, OrderState};
+use crate::order::{Driver, Drivers, Held, OpenOrder, Order, OrderState, Orders};
 use crate::units::at;
 
 /// A lane as its tables have it: what its scheduler is restored from, and the mirrors of the rows.
 #[derive(Debug, Default)]
 pub struct StoredLane {
     pub snapshot: Snapshot,
-    pub orders: HashMap<OrderId, Order>,
-    pub drivers: HashMap<DriverId, Driver>,
+    pub orders: Orders,
+    pub drivers: Drivers,
 }
 
 /// Loads the lanes of these geos; each has an entry, empty if its tables are.
@@ -64,7 +64,7 @@ pub async fn load(
         let request = request(&row)?;
         let mut order = open_order(&row)?;
         let order_id = request.order_id;
-        match assignment(&row, request.clone())? {
+        match assignment(&row, request.clone(), &lane.drivers)? {
             None => lane.snapshot.pending.push(request),
             Some((held, assignment)) => {
                 lane.snapshot.assignments.push(assignment);
@@ -108,7 +108,7 @@ impl StoredLane {
                     problem,
                 });
             }
-            driver.held = held.unwrap_or_default();
+            driver.held = held.into_iter().flatten().collect();
         }
         Ok(())
     }
@@ -137,7 +137,7 @@ fn driver(row: &PgRow) -> Result<(DriverId, Driver), StoreError> {
         free_since: at(column(row, DRIVERS, "free_since")?),
         seen,
         active_trip: column::<Option<Uuid>>(row, DRIVERS, "active_trip")?.map(TripId),
-        held: BTreeSet::new(),
+        held: Vec::new(),
         last_drop: last_drop.map(|(customer, at)| LastDrop { at, customer }),
         next_shift: next_shift(row)?,
     };
@@ -212,11 +212,20 @@ fn open_order(row: &PgRow) -> Result<Order, StoreError> {
     })
 }
 
-fn assignment(row: &PgRow, request: Request) -> Result<Option<(Held, Assignment)>, StoreError> {
+fn assignment(
+    row: &PgRow,
+    request: Request,
+    drivers: &Drivers,
+) -> Result<Option<(Held, Assignment)>, StoreError> {
     const TABLE: &str = "assignments";
     let Some(driver_id) = column::<Option<&str>>(row, TABLE, "driver_id")?.map(DriverId::new)
     else {
         return Ok(None);
+    };
+    // All who name him share one copy of his name.
+    let driver_id = match drivers.get_key_value(&driver_id) {
+        Some((known, _)) => known.clone(),
+        None => driver_id,
     };
     let instant = |name| column(row, TABLE, name).map(at);
     let phase: &str = column(row, TABLE, "phase")?;

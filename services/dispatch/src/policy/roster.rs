@@ -3,11 +3,12 @@
 //! A plan considers the `candidates` drivers who could be earliest with an order, among the `NEAREST` who start nearest to
 //! its restaurant. Most of a fleet stands in neither set, so it is not visited: each restaurant is searched outwards in
 //! the fleet's own indexes, until so many have been met, or until so many free drivers have been met who are all in time
-//! that nobody further away could come before them. What is left out could not have changed the plan.
+//! that nobody further away could come before them. Of those met the ones are kept who could be a candidate for any of its
+//! orders at all. What is left out could not have changed the plan.
 //!
-//! Costs, per restaurant, a search of the indexes over those met; per driver met, one look at where his trip ends.
+//! Costs, per restaurant, a search of the indexes over those met; per driver met, one look at him.
 
-use std::collections::HashMap;
+use std::collections::BinaryHeap;
 
 use super::plan::{Errand, Vehicle, Way};
 use crate::board::Board;
@@ -45,30 +46,36 @@ impl Roster {
             candidates,
             nearest: NEAREST.max(candidates),
             half_pickup: board.rules.config.pickup_service_s / 2.0,
-            found: HashMap::new(),
+            found: vec![NOT_MET; board.fleet.len()],
             drivers: Vec::new(),
         };
         let near: Vec<_> = doors(errands).iter().map(|door| call.met(door)).collect();
         Roster::numbered(call.drivers, near)
     }
 
-    /// Numbers the drivers in the order of their ids, which no order of arrival can change.
+    /// Numbers those who are near a restaurant in the order of their ids, which no order of arrival can change.
     pub(super) fn numbered(
         drivers: Vec<(DriverId, Vehicle)>,
-        near: Vec<Vec<(usize, Way)>>,
+        mut near: Vec<Vec<(usize, Way)>>,
     ) -> Roster {
-        let mut order: Vec<usize> = (0..drivers.len()).collect();
+        let mut number = vec![usize::MAX; drivers.len()];
+        let mut order = Vec::new();
+        for &(found, _) in near.iter().flatten() {
+            if number[found] == usize::MAX {
+                number[found] = 0;
+                order.push(found);
+            }
+        }
         order.sort_unstable_by(|one, other| drivers[*one].0.cmp(&drivers[*other].0));
-        let mut number = vec![0; drivers.len()];
         for (rank, found) in order.iter().enumerate() {
             number[*found] = rank;
         }
-        let renumbered = near.into_iter().map(|met| {
-            let mut met: Vec<_> = met.into_iter().map(|(at, way)| (number[at], way)).collect();
+        for met in &mut near {
+            for (found, _) in met.iter_mut() {
+                *found = number[*found];
+            }
             met.sort_unstable_by_key(|(number, _)| *number);
-            met
-        });
-        let near = renumbered.collect();
+        }
         let mut slots: Vec<_> = drivers.into_iter().map(Some).collect();
         let sorted = order.into_iter().filter_map(|found| slots[found].take());
         let (drivers, vehicles) = sorted.unzip();
@@ -96,21 +103,26 @@ pub(super) fn doors(errands: &[Errand]) -> Vec<Door> {
     doors
 }
 
+/// In place of a driver's place among those found: nobody has come across him yet.
+const NOT_MET: u32 = u32::MAX;
+/// The same: he cannot be planned with.
+const NO_USE: u32 = u32::MAX - 1;
+
 /// A roll call under way.
 struct Call<'a> {
     board: &'a Board<'a>,
     candidates: usize,
     nearest: usize,
     half_pickup: f64,
-    /// Everybody met so far, with his place in `drivers` if he can be planned with. Looked up only.
-    found: HashMap<Number, Option<usize>>,
+    /// By number, his place in `drivers`, or why he has none.
+    found: Vec<u32>,
     drivers: Vec<(DriverId, Vehicle)>,
 }
 
 impl Call<'_> {
     /// Who is in question for this restaurant's errands, by place in `drivers`.
     fn met(&mut self, door: &Door) -> Vec<(usize, Way)> {
-        let mut met: Vec<(f64, usize, Way)> = Vec::new();
+        let mut met: Vec<(f64, usize, Way)> = Vec::with_capacity(self.nearest);
         let mut in_time = 0;
         // Nobody with a longer way comes into question.
         let mut longest = f64::INFINITY;
@@ -142,9 +154,37 @@ impl Call<'_> {
             }
         }
         self.cut(&mut met);
+        let in_question = self.in_question(door);
         met.into_iter()
             .map(|(_, found, way)| (found, way))
+            .filter(in_question)
             .collect()
+    }
+
+    /// Who can be a candidate for any order of the restaurant, asked of one after the other: not who has the longer way than so many
+    /// others who are in time for all of them and free no later. Whatever the order, they come before him.
+    fn in_question(&self, door: &Door) -> impl FnMut(&(usize, Way)) -> bool {
+        let (drivers, candidates) = (&self.drivers, self.candidates);
+        let (known, half_pickup) = (door.known, self.half_pickup);
+        // When those are free who are free first, as bits: never negative, so they sort alike.
+        let mut ahead: BinaryHeap<u64> = BinaryHeap::with_capacity(candidates + 1);
+        let mut longest = f64::NEG_INFINITY;
+        move |(found, way)| {
+            let vehicle = &drivers[*found].1;
+            let free = vehicle.free.to_bits();
+            let full = ahead.len() == candidates;
+            if full && longest < way.seconds && ahead.peek().is_none_or(|last| *last <= free) {
+                return false;
+            }
+            if vehicle.free.max(known) + way.seconds + half_pickup <= vehicle.until {
+                longest = longest.max(way.seconds);
+                ahead.push(free);
+                if full {
+                    ahead.pop();
+                }
+            }
+            true
+        }
     }
 
     /// Leaves as many as there may be; of those who start equally far away the first by id.
@@ -159,16 +199,20 @@ impl Call<'_> {
     }
 
     fn find(&mut self, number: Number) -> Option<usize> {
-        if let Some(found) = self.found.get(&number) {
-            return *found;
+        let known = self.found[number.index()];
+        if known == NOT_MET {
+            let driver = self.board.fleet.driver(number);
+            let vehicle = vehicle(driver, self.board);
+            self.found[number.index()] = match vehicle {
+                None => NO_USE,
+                Some(vehicle) => {
+                    self.drivers.push((driver.id.clone(), vehicle));
+                    self.drivers.len() as u32 - 1
+                }
+            };
         }
-        let driver = self.board.fleet.driver(number);
-        let found = vehicle(driver, self.board).map(|vehicle| {
-            self.drivers.push((driver.id.clone(), vehicle));
-            self.drivers.len() - 1
-        });
-        self.found.insert(number, found);
-        found
+        let found = self.found[number.index()];
+        (found != NO_USE).then_some(found as usize)
     }
 }
 
@@ -181,11 +225,11 @@ pub(super) fn vehicle(driver: &Driver, board: &Board<'_>) -> Option<Vehicle> {
     let heard = board.rules.heard_until(driver.seen_at) >= board.now;
     let (free, place) = match driver.trip {
         None if !driver.online => coming(driver, board.now),
-        None => driver.indexed.filter(|_| heard).map(|place| (0.0, place)),
+        None => driver.stands().filter(|_| heard).map(|place| (0.0, place)),
         Some(_) if !driver.online || !heard => None,
-        Some(trip) => {
-            let end = board.trips.ends(trip, board.rules);
-            end.map(|(at, _, place)| (at.since(board.now).0.abs(), place))
+        Some(_) => {
+            let free = driver.free_at.since(board.now).0.abs();
+            driver.bound_for.map(|place| (free, place))
         }
     }?;
     Some(Vehicle {
@@ -198,13 +242,14 @@ pub(super) fn vehicle(driver: &Driver, board: &Board<'_>) -> Option<Vehicle> {
 
 /// In how many seconds and where his next shift begins, if it is still to come.
 fn coming(driver: &Driver, now: At) -> Option<(f64, Place)> {
-    let (shift, place) = driver.next_shift?;
-    (shift.begins > now).then(|| (shift.begins.since(now).0, place))
+    let (shift, place) = driver.next_shift.as_deref()?;
+    (shift.begins > now).then(|| (shift.begins.since(now).0, *place))
 }
 
 /// When his pickups end, if it is known.
 fn until(driver: &Driver) -> Option<At> {
-    let next = driver.next_shift.map(|(shift, _)| shift.ends);
+    let next = driver.next_shift.as_deref();
+    let next = next.map(|(shift, _)| shift.ends);
     if driver.online {
         driver.shift_end
     } else {

@@ -3,18 +3,16 @@
 //! No rounding and no floor: a driver at the door is zero seconds away. Sine and arcsine come from `libm`, not from the platform's C library, so a replay on another machine
 //! computes the same bits. An eta costs some 50 ns.
 
-use chrono::{DateTime, Offset, TimeZone};
-use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::TravelTime;
+use super::hours::Hours;
 use crate::point::{Place, Point};
 use crate::time::{At, Seconds};
 
 /// Mean radius of the earth (IUGG), metres.
 const EARTH_RADIUS_M: f64 = 6_371_008.8;
-const HOUR_S: i64 = 3_600;
 
 /// What a geo says about its streets.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -76,7 +74,7 @@ pub enum RoadConfigError {
 pub struct Road {
     /// Seconds per metre of great circle, by local hour.
     pace: [f64; 24],
-    zone: Tz,
+    hours: Hours,
 }
 
 impl Road {
@@ -98,22 +96,8 @@ impl Road {
             .map_err(|_| RoadConfigError::TimeZone(config.time_zone.clone()))?;
         Ok(Road {
             pace: config.speed_kmh.map(|kmh| config.detour * 3.6 / kmh),
-            zone,
+            hours: Hours::new(zone),
         })
-    }
-
-    /// Seconds since local midnight of some day; instants that no calendar knows count as UTC.
-    fn local_seconds(&self, at: At) -> i64 {
-        let utc = at.0.div_euclid(1_000_000);
-        let offset = DateTime::from_timestamp(utc, 0).map_or(0, |moment| {
-            i64::from(
-                self.zone
-                    .offset_from_utc_datetime(&moment.naive_utc())
-                    .fix()
-                    .local_minus_utc(),
-            )
-        });
-        utc.saturating_add(offset)
     }
 
     fn pace(&self, at: At) -> f64 {
@@ -147,14 +131,11 @@ impl TravelTime for Road {
     }
 
     fn changes_after(&self, at: At) -> At {
-        // Offsets change only where a local hour begins, so the next full local hour is never too late.
-        let into_hour = self.local_seconds(at).rem_euclid(HOUR_S);
-        let whole = at.0.div_euclid(1_000_000).saturating_sub(into_hour);
-        At(whole.saturating_add(HOUR_S).saturating_mul(1_000_000))
+        self.hours.next(at)
     }
 
     fn hour(&self, at: At) -> u8 {
-        (self.local_seconds(at).div_euclid(HOUR_S)).rem_euclid(24) as u8
+        self.hours.of_day(at)
     }
 }
 
