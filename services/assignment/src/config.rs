@@ -28,8 +28,9 @@ pub struct Config {
     /// Shortest pause between two ticks of a geo, in milliseconds; default 20, at most 100. Longer: decisions come that
     /// much after they are due; shorter: more, smaller cycles.
     pub tick_ms: u32,
-    /// How long a geo that was just taken over only listens to positions before it decides, in milliseconds; default
-    /// 500. Too short: the first orders go to whoever was heard first; too long: orders wait at every take-over.
+    /// How long a geo that was just taken over waits at most for the positions of the last `location_ttl_s` to be read
+    /// before it decides, in milliseconds; default 5,000. Too short: the first orders go to whoever was heard first; too long:
+    /// orders wait while positions cannot be read.
     pub warm_up_ms: u32,
     /// For how long orders that ended without a delivery are remembered, in hours; default 48. Shorter than the
     /// retention of the requests: a request that was withdrawn could come back to life when it is read again.
@@ -85,7 +86,7 @@ impl Default for Config {
             travel: Travel::default(),
             time_scale: 1.0,
             tick_ms: 20,
-            warm_up_ms: 500,
+            warm_up_ms: 5_000,
             tombstone_h: 48,
             geos: BTreeMap::new(),
         }

@@ -51,7 +51,7 @@ pub struct GeoLane {
 pub struct Pace {
     /// Shortest pause between two ticks that no message asks for.
     pub tick: TimeDelta,
-    /// How long a lane only listens after it was loaded.
+    /// How long a lane that was loaded waits at most for the positions of the last moments.
     pub warm_up: TimeDelta,
     /// How long tombstones are kept.
     pub tombstones: TimeDelta,
@@ -62,7 +62,7 @@ pub struct LaneState {
     lane: Arc<GeoLane>,
     book: Book,
     metrics: LaneMetrics,
-    /// No decision before this instant: positions are still being read.
+    /// No decision before this instant: positions are still being read. Brought forward once they are.
     opens_at: DateTime<Utc>,
     last_tick: DateTime<Utc>,
 }
@@ -208,6 +208,11 @@ impl Processor for Assignment {
         } else {
             Vec::new()
         }
+    }
+
+    fn caught_up(&self, state: &mut LaneState, now: DateTime<Utc>) -> Vec<(Timer, DateTime<Utc>)> {
+        state.opens_at = state.opens_at.min(now);
+        vec![(Timer::Tick, state.opens_at)]
     }
 
     async fn call(self: &Arc<Self>, call: std::convert::Infallible) -> std::convert::Infallible {

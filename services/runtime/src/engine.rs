@@ -424,6 +424,9 @@ impl<P: Processor> Engine<P> {
         for (timer, at) in processor.observe(&mut running.state, events, now) {
             running.timers.set(timer, Some(at));
         }
+        if !running.behind.is_empty() {
+            running.note_caught_up(&*processor);
+        }
     }
 
     /// Tells watchdog and probes how things stand.

@@ -67,6 +67,16 @@ pub trait Processor: Sized + Send + Sync + 'static {
         Vec::new()
     }
 
+    /// All soft sources have been read up to where they ended when the lane was taken over; called once per take-over, for a
+    /// processor that waits for it before it acts. Returns timers to set.
+    fn caught_up(
+        &self,
+        _state: &mut Self::State,
+        _now: DateTime<Utc>,
+    ) -> Vec<(Self::Timer, DateTime<Utc>)> {
+        Vec::new()
+    }
+
     /// Performs a call. It has no lane any more: only its answer counts, and only if the lane is still owned. It bounds
     /// its own time.
     fn call(self: &Arc<Self>, call: Self::Call) -> impl Future<Output = Self::Answer> + Send;

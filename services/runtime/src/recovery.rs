@@ -91,6 +91,8 @@ pub(crate) struct Plan {
     pub(crate) begun: Vec<usize>,
     /// Where reading starts: the position, but the beginning of the window for soft sources.
     pub(crate) read_from: Vec<i64>,
+    /// Soft sources with a window to be read first, and where it ends.
+    pub(crate) behind: Vec<(usize, i64)>,
     /// Durable sources whose offset in Kafka is missing or old, so that it has to be committed.
     pub(crate) stale_offsets: Vec<usize>,
 }
@@ -137,12 +139,18 @@ pub(crate) fn plan(lane: &Lane, taken: &Taken, kafka: &KafkaSides) -> Result<Pla
     };
     let stale_offsets = kafka.iter().enumerate().filter_map(stale).collect();
     let read_from = read_from(lane, &positions, kafka);
+    let behind = |(index, side): (usize, &KafkaSide)| {
+        let soft = lane.sources[index].is_soft();
+        (soft && read_from[index] < side.end).then_some((index, side.end))
+    };
+    let behind = kafka.iter().enumerate().filter_map(behind).collect();
     Ok(Plan {
         rows,
         published,
         positions,
         begun,
         read_from,
+        behind,
         stale_offsets,
     })
 }

@@ -282,7 +282,7 @@ impl<P: Processor> Engine<P> {
             .timers
             .into_iter()
             .for_each(|(timer, at)| timers.set(timer, Some(at)));
-        let running = Running {
+        let mut running = Running {
             incarnation,
             version: row.version,
             epoch: row.epoch,
@@ -292,6 +292,7 @@ impl<P: Processor> Engine<P> {
             rejected_below,
             committed: plan.positions.clone(),
             positions: plan.positions,
+            behind: plan.behind,
             committed_at: now,
             queue: std::collections::VecDeque::new(),
             unreadable: Vec::new(),
@@ -300,6 +301,7 @@ impl<P: Processor> Engine<P> {
             state: loaded.state,
             active_at: now,
         };
+        running.note_caught_up(&*self.parts.processor);
         // `failures` stays until a cycle succeeds: a cycle that keeps failing must not be tried faster for recovering well.
         (slot.phase, slot.doubt) = (Phase::Running(Box::new(running)), None);
         let at = lane.sources.iter().cloned().zip(plan.read_from).collect();

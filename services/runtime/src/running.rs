@@ -65,6 +65,8 @@ pub(crate) struct Running<P: Processor> {
     pub(crate) undeleted: bool,
     /// Next offset to apply (soft sources: to observe), by source.
     pub(crate) positions: Vec<i64>,
+    /// Soft sources not yet read to where they ended at the take-over, with those ends.
+    pub(crate) behind: Vec<(usize, i64)>,
     /// What Kafka has committed, by source.
     pub(crate) committed: Vec<i64>,
     pub(crate) committed_at: Instant,
@@ -87,6 +89,19 @@ pub(crate) struct Queued {
 }
 
 impl<P: Processor> Running<P> {
+    /// Tells the processor once every soft source has been read to where it ended at the take-over; to be called at the take-over,
+    /// and while [`Running::behind`] is not empty after every reading.
+    pub(crate) fn note_caught_up(&mut self, processor: &P) {
+        let positions = &self.positions;
+        self.behind
+            .retain(|(source, end)| positions[*source] < *end);
+        if self.behind.is_empty() {
+            for (timer, at) in processor.caught_up(&mut self.state, Utc::now()) {
+                self.timers.set(timer, Some(at));
+            }
+        }
+    }
+
     /// Whether anything has happened to this lane.
     pub(crate) fn has_events(&self, now: DateTime<Utc>) -> bool {
         !self.queue.is_empty()

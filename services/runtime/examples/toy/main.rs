@@ -293,6 +293,12 @@ impl Processor for Toy {
         Vec::new()
     }
 
+    /// Says what was known of the soft topic by then.
+    fn caught_up(&self, state: &mut Counts, _now: DateTime<Utc>) -> Vec<(String, DateTime<Utc>)> {
+        metrics::counter!("toy_caught_up_total", "soft" => state.soft.clone()).increment(1);
+        Vec::new()
+    }
+
     async fn call(self: &Arc<Self>, call: String) -> String {
         call
     }

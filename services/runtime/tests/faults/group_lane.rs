@@ -6,6 +6,9 @@ use runtime::Step;
 use crate::toy::{Halt, Toy};
 use crate::world::{Command, Grouped, World};
 
+/// By a process that knew of no soft message, and by one that knew the last of them.
+const CAUGHT_UP_COLD: &str = "toy_caught_up_total{soft=\"\"}";
+const CAUGHT_UP_WARM: &str = "toy_caught_up_total{soft=\"-warm\"}";
 const OBSERVED: &str = "runtime_messages_total{verdict=\"observed\",reason=\"\"}";
 
 #[tokio::test]
@@ -80,15 +83,20 @@ async fn soft_messages_are_observed_without_a_transaction_and_again_after_a_take
     world.settle().await;
     let transactions = "SELECT version FROM toy.lanes";
     let before = world.number(transactions).await;
-    let value = Some(&b"soft -warm"[..]);
-    let sent = world.broker.produce(soft, Some(1), None, value, &[]).await;
-    sent.unwrap();
-    toy.counts(OBSERVED).await;
+    toy.counts(CAUGHT_UP_COLD).await;
+    for value in ["soft -hot", "soft -cool", "soft -warm"] {
+        let value = Some(value.as_bytes());
+        let sent = world.broker.produce(soft, Some(1), None, value, &[]).await;
+        sent.unwrap();
+    }
+    toy.reaches(OBSERVED, 3.0).await;
     assert_eq!(world.number(transactions).await, before);
     carries_on(&world, 4).await;
     toy.kill().await;
     let toy = world.toy("a").start();
-    toy.counts(OBSERVED).await;
+    // Not before all was read that there was.
+    toy.counts(CAUGHT_UP_WARM).await;
+    assert_eq!(toy.metric(CAUGHT_UP_COLD).await, None);
     carries_on(&world, 4).await;
     is_unmoved(&world, &toy, soft).await;
 }
