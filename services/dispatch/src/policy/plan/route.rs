@@ -8,6 +8,7 @@
 //! mean over that time, so a driver who has time to spare is worth more than one who would be just in time.
 //! The way counts next to nothing: sending a driver from afar is no loss while the nearer one stays for what comes next.
 
+use super::ways::Origin;
 use crate::point::Place;
 
 /// An order to be fetched and brought, or one that is expected.
@@ -146,81 +147,226 @@ impl Weights {
     }
 }
 
+/// How far a vehicle has come on its route: what the rest of it depends on, and what the way so far cost.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Progress {
+    at: f64,
+    origin: Origin,
+    /// He waits where he is and not at a counter.
+    idle: bool,
+    cost: f64,
+}
+
+impl Progress {
+    /// Whether the same way further costs the same from here as from there.
+    fn meets(&self, other: &Progress) -> bool {
+        self.at == other.at && self.origin == other.origin && self.idle == other.idle
+    }
+}
+
+/// A stop made.
+struct Made {
+    then: Progress,
+    pickup: f64,
+    /// What it cost, and how much of that is for food that waited.
+    cost: f64,
+    food: f64,
+}
+
+/// A route followed: how far its vehicle has come before each stop, and after the last.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Followed {
+    legs: Vec<Leg>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Leg {
+    before: Progress,
+    /// The most that it had cost after any stop before.
+    peak: f64,
+    /// What the stop costs; 0 after the last.
+    cost: f64,
+    /// What food waits cost from this stop on: nobody who comes later pays less.
+    food: f64,
+}
+
+/// A route made of parts: the beginning of the vehicle's own, perhaps another stop, and the end of some route.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Splice {
+    pub keep: usize,
+    pub stop: Option<Stop>,
+    /// Of which vehicle's route the end is, and the stop that it begins with.
+    pub end: (usize, usize),
+}
+
+/// By how much sums of the same costs may differ, in seconds and as a share: far more than rounding can make of them.
+const ROUNDING: f64 = 1e-9;
+
 impl super::Problem<'_> {
-    /// What it costs that the vehicle makes these stops; `None` when it cannot, or not below the limit.
-    pub(super) fn cost(&self, vehicle: usize, stops: &[Stop], limit: f64) -> Option<f64> {
+    /// What it costs that the vehicle makes these stops; `None` when it cannot.
+    pub(super) fn cost(&self, vehicle: usize, stops: &[Stop]) -> Option<f64> {
         let mut cost = 0.0;
-        self.follow(vehicle, stops, |_, _, more| {
-            cost += more;
-            cost < limit
-        })
-        .then_some(cost)
+        self.walk(vehicle, stops, |_, made| cost = made.then.cost)
+            .then_some(cost)
     }
 
     /// What the stop costs if the vehicle makes it first.
     pub(in crate::policy) fn stop_cost(&self, vehicle: usize, stop: Stop) -> f64 {
-        self.cost(vehicle, &[stop], f64::INFINITY).unwrap_or(0.0)
+        self.cost(vehicle, &[stop]).unwrap_or(0.0)
     }
 
     /// When the vehicle has the food of each of these stops.
     pub(in crate::policy) fn pickups(&self, vehicle: usize, stops: &[Stop]) -> Vec<f64> {
         let mut pickups = Vec::new();
-        self.follow(vehicle, stops, |_, pickup, _| {
-            pickups.push(pickup);
-            true
-        });
+        self.walk(vehicle, stops, |_, made| pickups.push(made.pickup));
         pickups
     }
 
-    /// Follows a route stop by stop, telling each stop, its pickup and its cost, while the listener wants
-    /// more; false when it wanted no more, or the vehicle cannot go on.
-    fn follow(
+    /// Follows the route to its end. Infinitely dear if the vehicle cannot.
+    pub(super) fn follow(&self, vehicle: usize, route: &mut Route, followed: &mut Followed) {
+        let legs = &mut followed.legs;
+        legs.clear();
+        let (mut peak, mut last) = (f64::NEG_INFINITY, self.start(vehicle));
+        let able = self.walk(vehicle, &route.stops, |before, made| {
+            let (cost, food) = (made.cost, made.food);
+            legs.push(Leg {
+                before,
+                peak,
+                cost,
+                food,
+            });
+            peak = peak.max(made.then.cost);
+            last = made.then;
+        });
+        route.cost = if able { last.cost } else { f64::INFINITY };
+        let (before, cost) = (last, 0.0);
+        legs.push(Leg {
+            before,
+            peak,
+            cost,
+            food: 0.0,
+        });
+        let mut rest = 0.0;
+        for leg in legs.iter_mut().rev() {
+            rest += leg.food;
+            leg.food = rest;
+        }
+    }
+
+    /// What the spliced route costs the vehicle; `None` when it cannot make it, or not below the limit. Bit for bit
+    /// what `cost` says of it, and a matter of the stops that change: before them nothing does, and after them nothing
+    /// from where the vehicle is as early as it was.
+    pub(super) fn spliced_cost(
         &self,
         vehicle: usize,
-        stops: &[Stop],
-        mut hear: impl FnMut(&Stop, f64, f64) -> bool,
-    ) -> bool {
-        let weights = &self.weights;
-        let driver = &self.vehicles[vehicle];
-        let (mut at, mut origin, mut idle) = (driver.free, self.ways.start(vehicle), driver.idle);
-        for stop in stops {
-            let lead = &self.errands[stop.first()];
-            let way = self.ways.to_restaurant(origin, lead.restaurant);
-            if !self.may_fetch(vehicle, way.metres, stop) {
-                return false;
-            }
-            let way = way.seconds;
-            let counter = at.max(lead.known) + way + self.half_pickup;
-            let ready = stop.errands().fold(f64::MIN, |ready, errand| {
-                ready.max(self.errands[errand].ready)
-            });
-            let pickup = counter.max(ready);
-            if pickup > driver.until {
-                return false;
-            }
-            let waited = if idle { 0.0 } else { pickup - counter };
-            let mut cost = lead.weight * weights.wait * waited + weights.way * way;
-            idle = false;
-            at = pickup + self.half_pickup;
-            let mut before: Option<&Errand> = None;
-            for number in stop.errands() {
-                let errand = &self.errands[number];
-                let there = if errand.expected { counter } else { pickup };
-                cost += weights.food(errand, weights.waits(errand, there - errand.ready));
-                at += match before {
-                    None => errand.drive,
-                    Some(before) => self.ways.drive(before.dropoff, errand.dropoff),
-                };
-                cost += weights.detour * (at - pickup - self.half_pickup - errand.drive);
-                at += self.dropoff;
-                before = Some(errand);
-                origin = self.ways.customer(number);
-            }
-            if !hear(stop, pickup, cost) {
-                return false;
+        splice: Splice,
+        routes: &[Route],
+        followed: &[Followed],
+        limit: f64,
+    ) -> Option<f64> {
+        let kept = followed[vehicle].legs.get(splice.keep)?;
+        let mut progress = kept.before;
+        if kept.peak >= limit {
+            return None;
+        }
+        if let Some(stop) = &splice.stop {
+            progress = self.make(vehicle, progress, stop)?.then;
+            if progress.cost >= limit {
+                return None;
             }
         }
+        let (of, from) = splice.end;
+        let legs = &followed[of].legs;
+        for (place, stop) in routes[of].stops.iter().enumerate().skip(from) {
+            let leg = &legs[place];
+            if of == vehicle && progress.meets(&leg.before) {
+                return the_same(progress.cost, &legs[place..routes[of].stops.len()], limit);
+            }
+            if progress.at >= leg.before.at
+                && progress.origin == leg.before.origin
+                && (progress.cost + leg.food) * (1.0 - ROUNDING) - ROUNDING > limit
+            {
+                return None;
+            }
+            progress = self.make(vehicle, progress, stop)?.then;
+            if progress.cost >= limit {
+                return None;
+            }
+        }
+        Some(progress.cost)
+    }
+
+    /// Makes stop after stop, telling each with how far the vehicle had come; false when it cannot go on.
+    fn walk(&self, vehicle: usize, stops: &[Stop], mut tell: impl FnMut(Progress, &Made)) -> bool {
+        let mut progress = self.start(vehicle);
+        for stop in stops {
+            let Some(made) = self.make(vehicle, progress, stop) else {
+                return false;
+            };
+            tell(progress, &made);
+            progress = made.then;
+        }
         true
+    }
+
+    fn start(&self, vehicle: usize) -> Progress {
+        let driver = &self.vehicles[vehicle];
+        Progress {
+            at: driver.free,
+            origin: Origin::Start(vehicle),
+            idle: driver.idle,
+            cost: 0.0,
+        }
+    }
+
+    /// Makes the stop; `None` when the vehicle cannot.
+    fn make(&self, vehicle: usize, progress: Progress, stop: &Stop) -> Option<Made> {
+        let weights = &self.weights;
+        let driver = &self.vehicles[vehicle];
+        let lead = &self.errands[stop.first()];
+        let way = self.ways.to_restaurant(progress.origin, lead.restaurant);
+        if !self.may_fetch(vehicle, way.metres, stop) {
+            return None;
+        }
+        let way = way.seconds;
+        let counter = progress.at.max(lead.known) + way + self.half_pickup;
+        let ready = stop.errands().fold(f64::MIN, |ready, errand| {
+            ready.max(self.errands[errand].ready)
+        });
+        let pickup = counter.max(ready);
+        if pickup > driver.until {
+            return None;
+        }
+        let waited = if progress.idle { 0.0 } else { pickup - counter };
+        let mut cost = lead.weight * weights.wait * waited + weights.way * way;
+        let (mut at, mut origin, mut all_food) = (pickup + self.half_pickup, progress.origin, 0.0);
+        let mut before: Option<&Errand> = None;
+        for number in stop.errands() {
+            let errand = &self.errands[number];
+            let there = if errand.expected { counter } else { pickup };
+            let food = weights.food(errand, weights.waits(errand, there - errand.ready));
+            all_food += food;
+            cost += food;
+            at += match before {
+                None => errand.drive,
+                Some(before) => self.ways.drive(before.dropoff, errand.dropoff),
+            };
+            cost += weights.detour * (at - pickup - self.half_pickup - errand.drive);
+            at += self.dropoff;
+            before = Some(errand);
+            origin = Origin::Door(number);
+        }
+        Some(Made {
+            then: Progress {
+                at,
+                origin,
+                idle: false,
+                cost: progress.cost + cost,
+            },
+            pickup,
+            cost,
+            food: all_food,
+        })
     }
 
     fn may_fetch(&self, vehicle: usize, metres: f64, stop: &Stop) -> bool {
@@ -230,6 +376,17 @@ impl super::Problem<'_> {
                 && (errand.barred.is_empty() || !errand.barred.contains(&(vehicle as u32)))
         })
     }
+}
+
+/// What a route costs that goes on as it was from here.
+fn the_same(mut cost: f64, legs: &[Leg], limit: f64) -> Option<f64> {
+    for leg in legs {
+        cost += leg.cost;
+        if cost >= limit {
+            return None;
+        }
+    }
+    Some(cost)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::time::{At, Seconds};
 use crate::travel::TravelTime;
 
 /// Where a way begins: at a vehicle's place or at an errand's customer.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Origin {
     Start(usize),
     Door(usize),
@@ -84,14 +84,6 @@ impl<'a> Ways<'a> {
             near,
             pickups,
         }
-    }
-
-    pub(super) fn start(&self, vehicle: usize) -> Origin {
-        Origin::Start(vehicle)
-    }
-
-    pub(super) fn customer(&self, errand: usize) -> Origin {
-        Origin::Door(errand)
     }
 
     /// The vehicles in question for the restaurant, by number, with their ways to it.
