@@ -166,6 +166,8 @@ impl Progress {
 
 /// A stop made.
 struct Made {
+    /// When he was there.
+    arrival: f64,
     then: Progress,
     pickup: f64,
     /// What it cost, and how much of that is for food that waited.
@@ -182,12 +184,32 @@ pub(super) struct Followed {
 #[derive(Debug, Clone, Copy)]
 struct Leg {
     before: Progress,
+    /// When he is at the stop's restaurant; never after the last.
+    arrival: f64,
     /// The most that it had cost after any stop before.
     peak: f64,
     /// What the stop costs; 0 after the last.
     cost: f64,
     /// What food waits cost from this stop on: nobody who comes later pays less.
     food: f64,
+}
+
+impl Leg {
+    /// What food waits cost at least from this stop on, for one who has come so far and makes it next: as much as on
+    /// this route, if he cannot be at the restaurant any earlier.
+    #[inline(always)]
+    fn least_after(&self, progress: Progress) -> f64 {
+        let earliest = if progress.origin == self.before.origin {
+            self.before.at
+        } else {
+            self.arrival
+        };
+        if progress.at >= earliest {
+            self.food
+        } else {
+            0.0
+        }
+    }
 }
 
 /// A route made of parts: the beginning of the vehicle's own, perhaps another stop, and the end of some route.
@@ -228,22 +250,22 @@ impl super::Problem<'_> {
         legs.clear();
         let (mut peak, mut last) = (f64::NEG_INFINITY, self.start(vehicle));
         let able = self.walk(vehicle, &route.stops, |before, made| {
-            let (cost, food) = (made.cost, made.food);
             legs.push(Leg {
                 before,
+                arrival: made.arrival,
                 peak,
-                cost,
-                food,
+                cost: made.cost,
+                food: made.food,
             });
             peak = peak.max(made.then.cost);
             last = made.then;
         });
         route.cost = if able { last.cost } else { f64::INFINITY };
-        let (before, cost) = (last, 0.0);
         legs.push(Leg {
-            before,
+            before: last,
+            arrival: f64::INFINITY,
             peak,
-            cost,
+            cost: 0.0,
             food: 0.0,
         });
         let mut rest = 0.0;
@@ -266,26 +288,29 @@ impl super::Problem<'_> {
     ) -> Option<f64> {
         let kept = followed[vehicle].legs.get(splice.keep)?;
         let mut progress = kept.before;
+        let (of, from) = splice.end;
+        let legs = &followed[of].legs;
         if kept.peak >= limit {
             return None;
         }
         if let Some(stop) = &splice.stop {
+            let least = self.least(progress, stop);
+            let least = least.cost + legs.get(from)?.least_after(least);
+            if least * (1.0 - ROUNDING) - ROUNDING > limit {
+                return None;
+            }
             progress = self.make(vehicle, progress, stop)?.then;
             if progress.cost >= limit {
                 return None;
             }
         }
-        let (of, from) = splice.end;
-        let legs = &followed[of].legs;
         for (place, stop) in routes[of].stops.iter().enumerate().skip(from) {
             let leg = &legs[place];
             if of == vehicle && progress.meets(&leg.before) {
                 return the_same(progress.cost, &legs[place..routes[of].stops.len()], limit);
             }
-            if progress.at >= leg.before.at
-                && progress.origin == leg.before.origin
-                && (progress.cost + leg.food) * (1.0 - ROUNDING) - ROUNDING > limit
-            {
+            let least = progress.cost + leg.least_after(progress);
+            if least * (1.0 - ROUNDING) - ROUNDING > limit {
                 return None;
             }
             progress = self.make(vehicle, progress, stop)?.then;
@@ -313,13 +338,14 @@ impl super::Problem<'_> {
         let driver = &self.vehicles[vehicle];
         Progress {
             at: driver.free,
-            origin: Origin::Start(vehicle),
+            origin: self.ways.start(vehicle),
             idle: driver.idle,
             cost: 0.0,
         }
     }
 
     /// Makes the stop; `None` when the vehicle cannot.
+    #[inline(always)]
     fn make(&self, vehicle: usize, progress: Progress, stop: &Stop) -> Option<Made> {
         let weights = &self.weights;
         let driver = &self.vehicles[vehicle];
@@ -329,7 +355,8 @@ impl super::Problem<'_> {
             return None;
         }
         let way = way.seconds;
-        let counter = progress.at.max(lead.known) + way + self.half_pickup;
+        let arrival = progress.at.max(lead.known) + way;
+        let counter = arrival + self.half_pickup;
         let ready = stop.errands().fold(f64::MIN, |ready, errand| {
             ready.max(self.errands[errand].ready)
         });
@@ -354,9 +381,10 @@ impl super::Problem<'_> {
             cost += weights.detour * (at - pickup - self.half_pickup - errand.drive);
             at += self.dropoff;
             before = Some(errand);
-            origin = Origin::Door(number);
+            origin = self.ways.customer(number);
         }
         Some(Made {
+            arrival,
             then: Progress {
                 at,
                 origin,
@@ -367,6 +395,27 @@ impl super::Problem<'_> {
             cost,
             food: all_food,
         })
+    }
+
+    /// How far he has come after the stop at best, if no way takes any time but that to the first door.
+    #[inline(always)]
+    fn least(&self, progress: Progress, stop: &Stop) -> Progress {
+        let lead = &self.errands[stop.first()];
+        let counter = progress.at.max(lead.known) + self.half_pickup;
+        let (mut pickup, mut origin, mut cost) = (counter, progress.origin, progress.cost);
+        for number in stop.errands() {
+            let errand = &self.errands[number];
+            cost += self.weights.food(errand, (counter - errand.ready).max(0.0));
+            pickup = pickup.max(errand.ready);
+            origin = self.ways.customer(number);
+        }
+        let dropoffs = stop.len() as f64 * self.dropoff;
+        Progress {
+            at: pickup + self.half_pickup + lead.drive + dropoffs,
+            origin,
+            idle: false,
+            cost,
+        }
     }
 
     fn may_fetch(&self, vehicle: usize, metres: f64, stop: &Stop) -> bool {
