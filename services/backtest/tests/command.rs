@@ -66,6 +66,50 @@ fn the_json_has_every_measure_per_instance_and_unweighted_means() {
 }
 
 #[test]
+fn where_another_policy_is_worse_than_fifo_the_results_say_so() {
+    let scratch = days();
+    let days = scratch.0.join("days");
+    let results = |policies: &str| {
+        let results = arguments(&["--policy", policies, text(&days)])
+            .run()
+            .unwrap();
+        let json: Value = serde_json::from_str(&results.json()).unwrap();
+        (results.table(), json)
+    };
+    let (table, json) = results("fifo,slack-greedy,lookahead");
+    let worse = json["worse_than_fifo"].as_array().unwrap();
+    let mut expected = 0;
+    for (policy, day) in [(1, 0), (1, 1), (2, 0), (2, 1)] {
+        let of = |policy: usize| &json["policies"][policy]["instances"][day];
+        for measure in [
+            "click_to_door_p99",
+            "click_to_door_mean",
+            "ready_to_pickup_mean",
+            "undelivered_pct",
+        ] {
+            let (value, fifo) = (&of(policy)[measure], &of(0)[measure]);
+            let said = worse.iter().any(|worse| {
+                worse["policy"] == json["policies"][policy]["policy"]
+                    && worse["instance"] == of(policy)["name"]
+                    && worse["measure"] == measure
+                    && (&worse["value"], &worse["fifo"]) == (value, fifo)
+            });
+            assert_eq!(
+                said,
+                value.as_f64() > fifo.as_f64(),
+                "{policy} {day} {measure}"
+            );
+            expected += usize::from(said);
+        }
+    }
+    assert_eq!(worse.len(), expected);
+    assert!(expected > 0, "a day on which waiting costs something");
+    assert!(table.contains("worse than fifo in P99"), "{table}");
+    let alone = results("lookahead");
+    assert!(alone.1.get("worse_than_fifo").is_none() && !alone.0.contains("fifo"));
+}
+
+#[test]
 fn the_tolerance_can_be_made_to_widen_and_the_results_say_so() {
     let scratch = days();
     let days = scratch.0.join("days");

@@ -6,6 +6,8 @@
 //! the measure itself; the square of the whole keeps its tail short: who waits long anyway waits least for a driver.
 //! An order that is only expected may be ready sooner or later than the one it repeats, by up to `unsure`: its `food` is the
 //! mean over that time, so a driver who has time to spare is worth more than one who would be just in time.
+//! Nobody's order may come later by a shared trip than on one of its own, by the same driver who sets out at the same time, by
+//! more than `max_detour`.
 //! The way counts next to nothing: sending a driver from afar is no loss while the nearer one stays for what comes next.
 
 use super::ways::Origin;
@@ -378,6 +380,10 @@ impl super::Problem<'_> {
                 None => errand.drive,
                 Some(before) => self.ways.drive(before.dropoff, errand.dropoff),
             };
+            let alone = counter.max(errand.ready) + self.half_pickup + errand.drive;
+            if stop.len() > 1 && at - alone > self.max_detour {
+                return None;
+            }
             cost += weights.detour * (at - pickup - self.half_pickup - errand.drive);
             at += self.dropoff;
             before = Some(errand);

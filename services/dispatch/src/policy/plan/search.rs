@@ -44,43 +44,8 @@ pub(super) fn routes(
     candidates: &[Vec<Candidate>],
     first: &[Option<usize>],
 ) -> Vec<Route> {
-    let vehicles = problem.vehicles.len();
-    let mut search = Search {
-        problem,
-        candidates,
-        routes: vec![Route::default(); vehicles],
-        followed: vec![Followed::default(); vehicles],
-        vehicle_of: first.to_vec(),
-        companions: companions(problem),
-        changed: vec![true; vehicles],
-        changing: vec![false; vehicles],
-        effort: problem.effort,
-    };
-    for vehicle in 0..vehicles {
-        search.follow(vehicle);
-    }
-    for (errand, vehicle) in first.iter().enumerate() {
-        if let Some(vehicle) = *vehicle {
-            search.routes[vehicle].stops.push(Stop::of(errand));
-            search.price(vehicle);
-        }
-    }
-    let order = by_ready(problem);
-    for &errand in &order {
-        if search.vehicle_of[errand].is_none()
-            && let Some(slot) = search.best_slot(errand, f64::INFINITY, false)
-        {
-            search.put(errand, slot);
-        }
-    }
-    for _ in 0..ROUNDS {
-        let moved = search.move_errands(&order);
-        let exchanged = search.exchange();
-        if search.effort == 0 || !(moved || exchanged) {
-            break;
-        }
-        search.changed = std::mem::replace(&mut search.changing, vec![false; vehicles]);
-    }
+    let mut search = Search::new(problem, candidates, first);
+    search.improve();
     search.routes
 }
 
@@ -105,7 +70,60 @@ fn companions(problem: &Problem<'_>) -> Vec<Vec<usize>> {
     companions
 }
 
-impl Search<'_> {
+impl<'a> Search<'a> {
+    /// Each of these first errands on a route of its own.
+    fn new(
+        problem: &'a Problem<'a>,
+        candidates: &'a [Vec<Candidate>],
+        first: &[Option<usize>],
+    ) -> Search<'a> {
+        let vehicles = problem.vehicles.len();
+        let mut search = Search {
+            problem,
+            candidates,
+            routes: vec![Route::default(); vehicles],
+            followed: vec![Followed::default(); vehicles],
+            vehicle_of: first.to_vec(),
+            companions: companions(problem),
+            changed: vec![true; vehicles],
+            changing: vec![false; vehicles],
+            effort: problem.effort,
+        };
+        (0..vehicles).for_each(|vehicle| search.follow(vehicle));
+        for (errand, vehicle) in first.iter().enumerate() {
+            if let Some(vehicle) = *vehicle {
+                search.routes[vehicle].stops.push(Stop::of(errand));
+                search.price(vehicle);
+            }
+        }
+        search
+    }
+
+    /// Adds the errands that are left, and improves until nothing helps; false when the budget ended it before.
+    fn improve(&mut self) -> bool {
+        let order = by_ready(self.problem);
+        for &errand in &order {
+            if self.vehicle_of[errand].is_none()
+                && let Some(slot) = self.best_slot(errand, f64::INFINITY, false)
+            {
+                self.put(errand, slot);
+            }
+        }
+        for _ in 0..ROUNDS {
+            let moved = self.move_errands(&order);
+            let exchanged = self.exchange();
+            if self.effort == 0 {
+                return false;
+            }
+            if !(moved || exchanged) {
+                return true;
+            }
+            let none = vec![false; self.routes.len()];
+            self.changed = std::mem::replace(&mut self.changing, none);
+        }
+        false
+    }
+
     /// What the spliced route costs the vehicle, if that is below the limit.
     fn try_out(&mut self, vehicle: usize, splice: Splice, limit: f64) -> Option<f64> {
         self.effort = self.effort.saturating_sub(1);
@@ -366,3 +384,6 @@ impl Search<'_> {
         kept.chain(&splice.stop).chain(end).copied().collect()
     }
 }
+
+#[cfg(test)]
+mod local_optimum;
