@@ -13,7 +13,7 @@ pub mod decide;
 pub mod event;
 pub mod facts;
 pub mod held_back;
-mod metric;
+pub mod metric;
 pub mod order;
 pub mod processor;
 pub mod recorded;

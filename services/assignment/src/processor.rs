@@ -163,11 +163,7 @@ impl Processor for Assignment {
         for (lane, ticked) in cycle.lanes.iter_mut().zip(ticked) {
             self.publish(lane, ticked, now)?;
             let LaneState { metrics, book, .. } = &mut *lane.state;
-            metrics.sizes(book.scheduler().gauges());
-            metrics.audit(book.scheduler().audit());
-            for pickup in book.take_pickups() {
-                metrics.picked_up(pickup);
-            }
+            metrics.stored(book);
             match lane.state.next_tick(now + lane.state.lane.pause) {
                 Some(at) => lane.effects.set_timer(Timer::Tick, at),
                 None => lane.effects.cancel_timer(Timer::Tick),

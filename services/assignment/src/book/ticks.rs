@@ -30,6 +30,8 @@ pub struct Ticked {
 pub struct Pulse {
     pub due: usize,
     pub matched: usize,
+    /// Of those that still wait, how many are due for a driver at the door, whether anybody is free or not.
+    pub waiting: usize,
     /// For how long the oldest of those that still wait has been due for a driver at the door.
     pub oldest_due: Seconds,
     /// By what travel times were multiplied.
@@ -118,6 +120,7 @@ impl Book {
         Pulse {
             due: tick.due,
             matched: tick.matched,
+            waiting: self.scheduler.due_at_door(tick.at),
             oldest_due: self.scheduler.oldest_due(tick.at),
             travel_factor: tick.travel_factor,
             decided: decided
