@@ -21,7 +21,7 @@ pub struct Ticked {
     pub candidates: usize,
     /// Since when positions have been followed.
     pub listening_since: At,
-    /// Decisions that the tables refused, because the driver holds an order of another geo.
+    /// Decisions that the tables refused, because the driver belongs to another geo.
     pub refused: BTreeSet<OrderId>,
 }
 
@@ -136,15 +136,17 @@ impl Book {
         let commitments = decisions.filter_map(|decision| {
             let assignment = self.scheduler.assignment_of(decision.order_id)?;
             let order_version = self.orders.get(&decision.order_id)?.order_version;
+            let driver = self.drivers.get(&decision.driver_id);
             Some(Commitment {
                 order_version,
                 assignment,
+                duty_at: driver.map(|driver| driver.duty_at),
             })
         });
         commitments.collect()
     }
 
-    /// The tables took all commitments but these, whose drivers hold orders of other geos: those orders compete again.
+    /// The tables took all commitments but these, whose drivers belong to other geos: those orders compete again.
     /// Makes the rest known.
     pub fn conclude(&mut self, refused: BTreeSet<OrderId>, now: DateTime<Utc>) -> Option<Ticked> {
         let mut ticked = self.ticked.take()?;
