@@ -5,7 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use dispatch::{Config, PolicySpec, Seconds, Widening};
+use dispatch::{Config, ConfigError, PolicySpec, Seconds, Widening};
+use serde_json::{Map, Value, json};
 use thiserror::Error;
 
 use crate::export;
@@ -22,9 +23,9 @@ pub struct Arguments {
     /// Policies by name, separated by commas; dispatch's default by default.
     #[arg(long = "policy", value_delimiter = ',', value_name = "NAME")]
     pub policies: Vec<String>,
-    /// A parameter of the policies, for all of them that have it; may be repeated.
+    /// A parameter of the policies, for all of them that have it, at least one; may be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
-    pub parameters: Vec<(String, serde_json::Value)>,
+    pub parameters: Vec<(String, Value)>,
     /// Slack at which an order is due, in seconds, where the policy has none of its own.
     #[arg(long, default_value_t = Config::default().tolerance_s, allow_negative_numbers = true)]
     pub tolerance_s: f64,
@@ -53,6 +54,14 @@ pub enum BacktestError {
         #[source]
         source: serde_json::Error,
     },
+    #[error("policy {name:?}: {source}")]
+    Parameter {
+        name: String,
+        #[source]
+        source: ConfigError,
+    },
+    #[error("no policy that is to run has a parameter {key:?}; there are: {known}")]
+    NoSuchParameter { key: String, known: String },
     #[error("{what} {name:?} is named twice: its results could not be told apart")]
     Twice { what: &'static str, name: String },
     #[error("tolerance-s must be a number, not {0}")]
@@ -98,18 +107,77 @@ impl Arguments {
     }
 
     fn policies(&self) -> Result<Vec<PolicySpec>, BacktestError> {
-        if self.policies.is_empty() {
-            return Ok(vec![PolicySpec::default()]);
+        let named = self.policies.iter().map(|name| by_name(name));
+        let mut plain = named.collect::<Result<Vec<_>, _>>()?;
+        if plain.is_empty() {
+            plain.push(PolicySpec::default());
         }
-        let spec = |name: &String| {
-            let mut fields: serde_json::Map<_, _> = self.parameters.iter().cloned().collect();
-            fields.insert("name".to_owned(), name.as_str().into());
-            serde_json::from_value(fields.into()).map_err(|source| BacktestError::Policy {
-                name: name.clone(),
-                source,
-            })
-        };
-        self.policies.iter().map(spec).collect()
+        let trees: Vec<Map<String, Value>> = plain.iter().map(tree).collect();
+        let known: BTreeSet<&str> = trees.iter().flat_map(parameters).collect();
+        let unknown = |(key, _): &&(String, Value)| !known.contains(key.as_str());
+        if let Some((key, _)) = self.parameters.iter().find(unknown) {
+            let known: Vec<&str> = known.into_iter().collect();
+            return Err(BacktestError::NoSuchParameter {
+                key: key.clone(),
+                known: known.join(", "),
+            });
+        }
+        trees
+            .into_iter()
+            .map(|tree| with(tree, &self.parameters))
+            .collect()
+    }
+}
+
+/// Where a policy that plans keeps the parameters of its plan, if not among its own.
+const PLAN: &str = "plan";
+const NAME: &str = "name";
+
+/// The policy of that name, with its defaults.
+fn by_name(name: &str) -> Result<PolicySpec, BacktestError> {
+    serde_json::from_value(json!({ NAME: name })).map_err(|source| BacktestError::Policy {
+        name: name.to_owned(),
+        source,
+    })
+}
+
+/// A policy as configuration has it.
+fn tree(policy: &PolicySpec) -> Map<String, Value> {
+    let tree = serde_json::to_value(policy).expect("a tree of names and numbers is JSON");
+    tree.as_object().cloned().unwrap_or_default()
+}
+
+/// What can be set of it: its own parameters, and those of its plan.
+fn parameters(tree: &Map<String, Value>) -> impl Iterator<Item = &str> {
+    let plan = tree.get(PLAN).and_then(Value::as_object);
+    let keys = tree.keys().chain(plan.into_iter().flat_map(Map::keys));
+    keys.map(String::as_str)
+        .filter(|key| ![NAME, PLAN].contains(key))
+}
+
+/// The policy with those of the parameters that it has, each where it has it.
+fn with(
+    mut tree: Map<String, Value>,
+    parameters: &[(String, Value)],
+) -> Result<PolicySpec, BacktestError> {
+    for (key, value) in parameters {
+        if let Some(own) = tree.get_mut(key) {
+            *own = value.clone();
+        } else if let Some(Value::Object(plan)) = tree.get_mut(PLAN)
+            && let Some(planned) = plan.get_mut(key)
+        {
+            *planned = value.clone();
+        }
+    }
+    let name = tree[NAME].as_str().unwrap_or_default().to_owned();
+    let policy: PolicySpec =
+        serde_json::from_value(tree.into()).map_err(|source| BacktestError::Policy {
+            name: name.clone(),
+            source,
+        })?;
+    match policy.check() {
+        Ok(()) => Ok(policy),
+        Err(source) => Err(BacktestError::Parameter { name, source }),
     }
 }
 
@@ -160,7 +228,7 @@ fn widening(text: &str) -> Result<Widening, String> {
 }
 
 /// `KEY=VALUE`, where the value is JSON if it reads as such, and text if not.
-fn key_value(text: &str) -> Result<(String, serde_json::Value), String> {
+fn key_value(text: &str) -> Result<(String, Value), String> {
     let (key, value) = text.split_once('=').ok_or("not KEY=VALUE")?;
     let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
     Ok((key.to_owned(), value))

@@ -41,6 +41,12 @@ pub struct Measures {
     pub cost_per_order: f64,
     /// Share of delivered orders that shared a trip, in percent.
     pub bundled_pct: f64,
+    /// Delivered orders of the courier who had the fewest, and of the one who had the most.
+    pub orders_per_courier_min: f64,
+    pub orders_per_courier_max: f64,
+    /// How unevenly orders were spread over couriers, by Gini's coefficient: 0 when each had as many, towards 1 when one had
+    /// all. Shifts of different length make some of it.
+    pub orders_per_courier_gini: f64,
 }
 
 /// A delivered order's two figures that matter most, minutes.
@@ -80,6 +86,10 @@ impl Measures {
         let bundled: usize = bundled.map(|trip| trip.drops.len()).sum();
         let charge = instance.parameters.maximum_click_to_door_min * (orders - delivered);
         let payroll = payroll(instance, solution);
+        let per_courier = Sample::new(solution.by_courier(instance).iter().map(|trips| {
+            let orders: usize = trips.iter().map(|trip| trip.drops.len()).sum();
+            orders as f64
+        }));
         Measures {
             orders,
             delivered,
@@ -98,6 +108,9 @@ impl Measures {
             orders_per_courier_hour: delivered / (payroll.shifts / 60.0),
             cost_per_order: payroll.dollars / delivered,
             bundled_pct: 100.0 * bundled as f64 / delivered,
+            orders_per_courier_min: per_courier.percentile(0.0),
+            orders_per_courier_max: per_courier.percentile(100.0),
+            orders_per_courier_gini: per_courier.gini(),
         }
     }
 
@@ -123,6 +136,9 @@ impl Measures {
             orders_per_courier_hour: mean(|m| m.orders_per_courier_hour),
             cost_per_order: mean(|m| m.cost_per_order),
             bundled_pct: mean(|m| m.bundled_pct),
+            orders_per_courier_min: mean(|m| m.orders_per_courier_min),
+            orders_per_courier_max: mean(|m| m.orders_per_courier_max),
+            orders_per_courier_gini: mean(|m| m.orders_per_courier_gini),
         }
     }
 }
@@ -198,6 +214,15 @@ impl Sample {
 
     pub fn mean(&self) -> f64 {
         self.sum() / self.0.len() as f64
+    }
+
+    /// Gini's coefficient: half the mean difference between any two of the numbers, per their mean.
+    pub fn gini(&self) -> f64 {
+        let count = self.0.len() as f64;
+        let weighted = (1..)
+            .zip(&self.0)
+            .map(|(rank, number)| f64::from(rank) * number);
+        2.0 * weighted.sum::<f64>() / (count * self.sum()) - (count + 1.0) / count
     }
 
     /// The value below which this share of the numbers lies: linear between the two nearest ranks, as in Hyndman and

@@ -13,7 +13,30 @@ use crate::simulate::Tolerance;
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Results {
     pub policies: Vec<PolicyResults>,
+    /// Where another policy served worse than `fifo` did; not there without `fifo`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub worse_than_fifo: Option<Vec<Worse>>,
 }
+
+/// An instance on which a policy has the higher figure than `fifo`, and that is the worse one.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Worse {
+    pub policy: String,
+    pub instance: String,
+    pub measure: &'static str,
+    pub value: f64,
+    pub fifo: f64,
+}
+
+/// By name, what no policy should have more of than `fifo`.
+type Compared = (&'static str, fn(&Measures) -> f64);
+
+const COMPARED: [Compared; 4] = [
+    ("click_to_door_p99", |m| m.click_to_door_p99),
+    ("click_to_door_mean", |m| m.click_to_door_mean),
+    ("ready_to_pickup_mean", |m| m.ready_to_pickup_mean),
+    ("undelivered_pct", |m| m.undelivered_pct),
+];
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PolicyResults {
@@ -62,8 +85,10 @@ impl Results {
                 mean: Measures::mean(&measures),
             }
         };
+        let policies: Vec<PolicyResults> = policies.iter().zip(runs).map(of_policy).collect();
         Results {
-            policies: policies.iter().zip(runs).map(of_policy).collect(),
+            worse_than_fifo: worse_than_fifo(&policies),
+            policies,
         }
     }
 
@@ -74,8 +99,59 @@ impl Results {
     /// A table per policy: a line per instance, then their mean.
     pub fn table(&self) -> String {
         let tables: Vec<String> = self.policies.iter().map(PolicyResults::table).collect();
-        tables.join("\n")
+        tables.join("\n") + &self.comparison()
     }
+
+    /// Where other policies are worse than `fifo`, if it is among them and there are any.
+    fn comparison(&self) -> String {
+        let Some(worse) = &self.worse_than_fifo else {
+            return String::new();
+        };
+        let fifo = "in P99, click-to-door, ready-to-pickup or undelivered";
+        if worse.is_empty() {
+            return format!("\nnowhere worse than fifo {fifo}\n");
+        }
+        let line = |worse: &Worse| {
+            let Worse {
+                policy,
+                instance,
+                measure,
+                value,
+                fifo,
+            } = worse;
+            format!("  {policy} on {instance}: {measure} {value:.2}, fifo {fifo:.2}\n")
+        };
+        let lines: String = worse.iter().map(line).collect();
+        format!("\nworse than fifo {fifo}:\n{lines}")
+    }
+}
+
+/// `None` when `fifo` did not run, or nothing else did.
+fn worse_than_fifo(policies: &[PolicyResults]) -> Option<Vec<Worse>> {
+    let fifo = policies
+        .iter()
+        .find(|results| results.parameters == PolicySpec::Fifo)?;
+    let others = policies
+        .iter()
+        .filter(|results| results.policy != fifo.policy);
+    let mut worse = Vec::new();
+    for results in others {
+        for (own, its) in results.instances.iter().zip(&fifo.instances) {
+            for (measure, of) in COMPARED {
+                let (value, fifo) = (of(&own.measures), of(&its.measures));
+                if value > fifo {
+                    worse.push(Worse {
+                        policy: results.policy.clone(),
+                        instance: own.name.clone(),
+                        measure,
+                        value,
+                        fifo,
+                    });
+                }
+            }
+        }
+    }
+    (policies.len() > 1).then_some(worse)
 }
 
 /// A column's heading, width, decimals and measure.
@@ -99,11 +175,13 @@ const COLUMNS: &[Column] = &[
     ("o/h", 5, 2, |m| m.orders_per_courier_hour),
     ("cost", 6, 2, |m| m.cost_per_order),
     ("bundl%", 6, 1, |m| m.bundled_pct),
+    ("gini", 5, 2, |m| m.orders_per_courier_gini),
 ];
 
 /// What the headings mean.
 pub const LEGEND: &str = "c2d click-to-door, c2d90 the same with undelivered orders at the maximum, r2p ready-to-pickup, \
-wait courier's at the restaurant, 1mile travel to it, util share of duty on trips, o/h orders per courier hour (minutes, dollars)";
+wait courier's at the restaurant, 1mile travel to it, util share of duty on trips, o/h orders per courier hour, gini how unevenly orders \
+fell to couriers (minutes, dollars)";
 
 impl PolicyResults {
     fn table(&self) -> String {

@@ -66,6 +66,50 @@ fn the_json_has_every_measure_per_instance_and_unweighted_means() {
 }
 
 #[test]
+fn where_another_policy_is_worse_than_fifo_the_results_say_so() {
+    let scratch = days();
+    let days = scratch.0.join("days");
+    let results = |policies: &str| {
+        let results = arguments(&["--policy", policies, text(&days)])
+            .run()
+            .unwrap();
+        let json: Value = serde_json::from_str(&results.json()).unwrap();
+        (results.table(), json)
+    };
+    let (table, json) = results("fifo,slack-greedy,lookahead");
+    let worse = json["worse_than_fifo"].as_array().unwrap();
+    let mut expected = 0;
+    for (policy, day) in [(1, 0), (1, 1), (2, 0), (2, 1)] {
+        let of = |policy: usize| &json["policies"][policy]["instances"][day];
+        for measure in [
+            "click_to_door_p99",
+            "click_to_door_mean",
+            "ready_to_pickup_mean",
+            "undelivered_pct",
+        ] {
+            let (value, fifo) = (&of(policy)[measure], &of(0)[measure]);
+            let said = worse.iter().any(|worse| {
+                worse["policy"] == json["policies"][policy]["policy"]
+                    && worse["instance"] == of(policy)["name"]
+                    && worse["measure"] == measure
+                    && (&worse["value"], &worse["fifo"]) == (value, fifo)
+            });
+            assert_eq!(
+                said,
+                value.as_f64() > fifo.as_f64(),
+                "{policy} {day} {measure}"
+            );
+            expected += usize::from(said);
+        }
+    }
+    assert_eq!(worse.len(), expected);
+    assert!(expected > 0, "a day on which waiting costs something");
+    assert!(table.contains("worse than fifo in P99"), "{table}");
+    let alone = results("lookahead");
+    assert!(alone.1.get("worse_than_fifo").is_none() && !alone.0.contains("fifo"));
+}
+
+#[test]
 fn the_tolerance_can_be_made_to_widen_and_the_results_say_so() {
     let scratch = days();
     let days = scratch.0.join("days");
@@ -202,4 +246,89 @@ fn what_cannot_be_run_is_refused_by_name() {
         "tolerance-s must be a number, not NaN"
     );
     assert!(refusal(&["--report", "/nowhere/report.html"]).starts_with("/nowhere/report.html: "));
+    for (policies, set, named) in [
+        // No policy has it: neither one that has none, nor the default, nor under the name of where it is kept.
+        (
+            "fifo",
+            "nonsense=1",
+            "no policy that is to run has a parameter \"nonsense\"",
+        ),
+        (
+            "fifo",
+            "tail_weight=0",
+            "no policy that is to run has a parameter \"tail_weight\"",
+        ),
+        (
+            "lookahead",
+            "max_orders=2",
+            "no policy that is to run has a parameter \"max_orders\"",
+        ),
+        (
+            "lookahead,bundle",
+            "plan={}",
+            "no policy that is to run has a parameter \"plan\"",
+        ),
+        (
+            "lookahead",
+            "name=bundle",
+            "no policy that is to run has a parameter \"name\"",
+        ),
+        // One has it, but it cannot be.
+        (
+            "bundle",
+            "max_orders=4",
+            "policy \"bundle\": max_orders must be 2 or 3, not 4",
+        ),
+        (
+            "bundle",
+            "detour_weight=-5",
+            "policy \"bundle\": detour_weight must be 0 or more, not -5",
+        ),
+        (
+            "lookahead,bundle",
+            "tail_weight=-1",
+            "policy \"lookahead\": tail_weight must be 0 or more, not -1",
+        ),
+        (
+            "bundle",
+            "tail_weight=much",
+            "policy \"bundle\": invalid type",
+        ),
+    ] {
+        let refusal = refusal(&["--policy", policies, "--set", set]);
+        assert!(refusal.starts_with(named), "{policies} {set}: {refusal}");
+    }
+    let refusal = refusal(&["--set", "nonsense=1"]);
+    assert!(
+        refusal.contains("parameter \"nonsense\"; there are: candidates, "),
+        "{refusal}"
+    );
+}
+
+#[test]
+fn a_parameter_is_set_for_each_policy_that_has_it_wherever_it_keeps_it() {
+    let scratch = days();
+    let days = scratch.0.join("days");
+    let parameters = |words: &[&str]| {
+        let results = arguments(&[words, &[text(&days)]].concat()).run().unwrap();
+        let json: Value = serde_json::from_str(&results.json()).unwrap();
+        json["policies"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|policy| policy["parameters"].clone())
+            .collect::<Vec<_>>()
+    };
+    let both = ["--set", "tail_weight=0.25", "--set", "max_orders=2"];
+    let set = parameters(&[&["--policy", "fifo,lookahead,bundle"], &both[..]].concat());
+    assert_eq!(set[0], serde_json::json!({"name": "fifo"}));
+    assert_eq!(set[1]["tail_weight"], 0.25);
+    assert_eq!(set[1].get("max_orders"), None);
+    assert_eq!(set[2]["plan"]["tail_weight"], 0.25);
+    assert_eq!(set[2]["max_orders"], 2);
+    let default = parameters(&["--set", "tail_weight=0.25"]);
+    assert_eq!(
+        (&default[0]["name"], &default[0]["tail_weight"]),
+        (&"lookahead".into(), &0.25.into())
+    );
 }

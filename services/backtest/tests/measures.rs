@@ -52,6 +52,9 @@ fn two_orders_and_one_courier_as_computed_by_hand() {
             ("orders_per_courier_hour", 2.0),
             ("cost_per_order", 10.0),
             ("bundled_pct", 0.0),
+            ("orders_per_courier_min", 2.0),
+            ("orders_per_courier_max", 2.0),
+            ("orders_per_courier_gini", 0.0),
         ],
     );
 }
@@ -88,6 +91,9 @@ fn orders_that_share_a_trip_share_its_wait_and_its_first_mile() {
             ("orders_per_courier_hour", 2.0),
             ("cost_per_order", 10.0),
             ("bundled_pct", 100.0),
+            ("orders_per_courier_min", 2.0),
+            ("orders_per_courier_max", 2.0),
+            ("orders_per_courier_gini", 0.0),
         ],
     );
 }
@@ -126,6 +132,13 @@ fn a_shift_without_orders_costs_its_guarantee_and_overtime_counts_as_duty() {
     assert_eq!(measures.delivered, 2.0);
     assert_eq!(measures.cost_per_order, (20.0 + 30.0) / 2.0);
     assert_eq!(measures.utilisation, 32.0 / (37.0 + 120.0));
+    let (least, most) = (
+        measures.orders_per_courier_min,
+        measures.orders_per_courier_max,
+    );
+    assert_eq!((least, most), (0.0, 2.0));
+    // Of two, one has everything: the most uneven that two can be.
+    assert_eq!(measures.orders_per_courier_gini, 0.5);
 }
 
 #[test]

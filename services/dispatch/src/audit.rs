@@ -32,7 +32,8 @@ pub struct Audit {
     pub feasible: Check,
     /// Of two due requests that compete for a driver the one that the policy serves first gets him.
     pub in_order: Check,
-    /// No due request is left while a feasible driver is free, unless whom it waits for is named.
+    /// No due request is left while a feasible driver is free, unless whom it waits for is named; and none is given up for
+    /// its age beside one at all.
     pub never_idle: Check,
     /// Every request that came in is pending, assigned, or has left by a decision.
     pub conserved: Check,

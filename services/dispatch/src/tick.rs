@@ -291,6 +291,8 @@ impl Scheduler {
         let mut kept = Vec::new();
         for order in left().map(|request| request.order_id) {
             if self.expired(order, now) {
+                let nobody = !self.is_due_for_anybody(order, now);
+                self.audit.never_idle.holds(nobody);
                 failures.extend(self.fail(order, FailureReason::Expired));
                 continue;
             }
@@ -298,6 +300,13 @@ impl Scheduler {
             self.queue.rest(order, rest, wake_at, &mut self.fleet);
         }
         kept
+    }
+
+    /// Whether some driver who is free could take the order now.
+    fn is_due_for_anybody(&self, order: OrderId, now: At) -> bool {
+        let appraise =
+            |pending: &Pending| self.queue.appraise(pending, now, &self.fleet, &self.rules);
+        matches!(self.queue.get(order).map(appraise), Some(Appraisal::Due(_)))
     }
 
     /// Why a due request that was not committed may wait: nobody is left for it, or the policy named

@@ -39,41 +39,47 @@ const SECOND_TRIP: f64 = 1.0;
 /// `lookahead`, and with a size above 1 `bundle`.
 #[derive(Debug, Clone)]
 pub struct Lookahead {
-    name: &'static str,
+    id: PolicyId,
     plan: PlanConfig,
     trip_size: usize,
     spread_s: f64,
     detour_weight: f64,
+    max_detour_s: f64,
 }
 
 impl Lookahead {
     pub fn single(plan: PlanConfig) -> Lookahead {
         Lookahead {
-            name: "lookahead",
+            id: PolicyId {
+                name: "lookahead",
+                version: 3,
+            },
             plan,
             trip_size: 1,
             spread_s: 0.0,
             detour_weight: 0.0,
+            max_detour_s: 0.0,
         }
     }
 
     pub fn bundle(config: BundleConfig) -> Lookahead {
         Lookahead {
-            name: "bundle",
+            id: PolicyId {
+                name: "bundle",
+                version: 4,
+            },
             plan: config.plan,
             trip_size: config.max_orders.clamp(1, Stop::MOST),
             spread_s: config.spread_s,
             detour_weight: config.detour_weight,
+            max_detour_s: config.max_detour_s,
         }
     }
 }
 
 impl Policy for Lookahead {
     fn id(&self) -> PolicyId {
-        PolicyId {
-            name: self.name,
-            version: 3,
-        }
+        self.id
     }
 
     /// It goes by the cost of the plan.
@@ -156,6 +162,7 @@ impl Lookahead {
             },
             trip_size: self.trip_size,
             spread: self.spread_s,
+            max_detour: self.max_detour_s,
             candidates: self.plan.candidates,
             effort: self.plan.effort,
             half_pickup: config.pickup_service_s / 2.0,

@@ -25,6 +25,8 @@ pub(super) struct Problem<'a> {
     pub trip_size: usize,
     /// Orders share a trip only if their food is ready within so many seconds of each other.
     pub spread: f64,
+    /// By how many seconds an order of a shared trip may come later than on a trip of its own.
+    pub max_detour: f64,
     /// How many drivers are considered for one errand.
     pub candidates: usize,
     /// How many routes the search may evaluate.

@@ -86,6 +86,7 @@ impl BundleConfig {
         BundleConfig {
             plan: self.plan.sped_up(by),
             spread_s: self.spread_s / by,
+            max_detour_s: self.max_detour_s / by,
             ..self.clone()
         }
     }
@@ -100,6 +101,12 @@ impl BundleConfig {
                 "2 or 3",
             ),
             ("spread_s", self.spread_s, self.spread_s >= 0.0, "0 or more"),
+            (
+                "max_detour_s",
+                self.max_detour_s,
+                self.max_detour_s >= 0.0,
+                "0 or more",
+            ),
             (
                 "detour_weight",
                 self.detour_weight,
@@ -147,6 +154,10 @@ pub struct BundleConfig {
     /// only as far as orders are known. Too low: later customers wait for the earlier ones; too high: drivers go
     /// twice where once would do, and food waits for them.
     pub detour_weight: f64,
+    /// By how much later any order of a shared trip may come than by the same driver, setting out at the same time, on a trip
+    /// of its own: its companions' food and doors together. As estimated when the trip is decided. Default 900. Too low:
+    /// hardly any trip is shared; too high: a customer pays for his neighbour's order.
+    pub max_detour_s: f64,
 }
 
 impl Default for BundleConfig {
@@ -156,6 +167,7 @@ impl Default for BundleConfig {
             max_orders: Stop::MOST,
             spread_s: 900.0,
             detour_weight: 0.1,
+            max_detour_s: 900.0,
         }
     }
 }

@@ -70,7 +70,10 @@ impl<'a> Story<'a> {
             Named::Fifo => PolicySpec::Fifo,
             Named::SlackGreedy => PolicySpec::SlackGreedy,
             Named::Lookahead => PolicySpec::Lookahead(PlanConfig::default()),
-            Named::Bundle => PolicySpec::Bundle(BundleConfig::default()),
+            Named::Bundle => PolicySpec::Bundle(BundleConfig {
+                max_detour_s: 300.0,
+                ..BundleConfig::default()
+            }),
         };
         Story {
             setting,
@@ -297,6 +300,7 @@ impl<'a> Story<'a> {
                 self.check_plan(&before, &tick)?;
             } else {
                 self.compare(&before, &tick)?;
+                self.check_given_up(&before, &tick)?;
             }
         }
         self.book(&tick)?;

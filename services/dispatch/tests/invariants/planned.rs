@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dispatch::{Decision, Seconds, Snapshot, Tick, TripId, TripSlot};
+use dispatch::{
+    Decision, FailureReason, PolicySpec, Request, Seconds, Snapshot, Tick, TripId, TripSlot,
+};
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 
@@ -15,6 +17,7 @@ impl Story<'_> {
     pub fn check_plan(&self, before: &Snapshot, tick: &Tick) -> Result<(), TestCaseError> {
         self.check_decisions(before, tick)?;
         self.check_trips(before, tick)?;
+        self.check_given_up(before, tick)?;
         self.check_left(before, tick)
     }
 
@@ -56,9 +59,71 @@ impl Story<'_> {
                 prop_assert_eq!(usize::from(decision.trip.size), orders.len());
                 prop_assert_eq!(&decision.driver_id, &orders[0].driver_id);
             }
+            self.check_detours(before, orders, tick)?;
             if orders.len() > 1 {
                 Seen::count(&self.seen.bundled, orders.len());
             }
+        }
+        Ok(())
+    }
+
+    /// No order of a shared trip comes later by more than the bound than if its driver went for it alone, by the estimates
+    /// of the tick.
+    fn check_detours(
+        &self,
+        before: &Snapshot,
+        orders: &[&Decision],
+        tick: &Tick,
+    ) -> Result<(), TestCaseError> {
+        let PolicySpec::Bundle(bundle) = &self.oracle.policy else {
+            return Ok(());
+        };
+        let requests: Vec<&Request> = orders
+            .iter()
+            .flat_map(|d| before.pending.iter().filter(|r| r.order_id == d.order_id))
+            .collect();
+        let (config, travel) = (&self.oracle.config, &self.oracle.travel);
+        let half = config.pickup_service_s / 2.0;
+        let drive = |from, to| {
+            let seconds = travel.eta(travel.place(from), travel.place(to), tick.at).0;
+            seconds * self.oracle.factor
+        };
+        let counter = orders[0].driver_eta_to_restaurant_s + half;
+        let fetched = |request: &&Request| counter.max(request.ready_at.since(tick.at).0);
+        let mut at = requests.iter().map(fetched).fold(counter, f64::max) + half;
+        let mut from = requests[0].restaurant;
+        for request in &requests {
+            at += drive(from, request.customer);
+            let alone = fetched(request) + half + drive(request.restaurant, request.customer);
+            prop_assert!(at - alone <= bundle.max_detour_s + 1e-6, "{:?}", orders);
+            if requests.len() > 1 && at - alone > bundle.max_detour_s / 2.0 {
+                Seen::count(&self.seen.detours, 1);
+            }
+            at += config.dropoff_service_s;
+            from = request.customer;
+        }
+        Ok(())
+    }
+
+    /// Invariant 3: nobody is given up for his age while a driver is free who could take him.
+    pub fn check_given_up(&self, before: &Snapshot, tick: &Tick) -> Result<(), TestCaseError> {
+        let after = self.live.snapshot();
+        let free = self.oracle.free(&after);
+        for failure in &tick.failures {
+            let for_age = matches!(
+                failure.reason,
+                FailureReason::Expired
+                    | FailureReason::NoAvailableDriver
+                    | FailureReason::NoDriverInRadius
+            );
+            let mut pending = before.pending.iter();
+            let Some(request) = pending.find(|r| for_age && r.order_id == failure.order_id) else {
+                prop_assert!(!for_age, "given up: {:?}, and nobody asked", failure);
+                continue;
+            };
+            Seen::count(&self.seen.given_up, 1);
+            let nearest = self.oracle.nearest(free.values(), request, tick.at);
+            prop_assert_eq!(nearest, None, "{:?} beside a free driver", failure);
         }
         Ok(())
     }

@@ -14,6 +14,8 @@ pub struct Seen {
     pub widened: Cell<usize>,
     pub corrected: Cell<usize>,
     pub bundled: Cell<usize>,
+    pub detours: Cell<usize>,
+    pub given_up: Cell<usize>,
     pub failures: Cell<usize>,
     pub crashes: Cell<usize>,
 }
@@ -35,6 +37,8 @@ impl Seen {
             widened,
             corrected,
             bundled,
+            detours,
+            given_up,
             failures,
             crashes,
         } = self;
@@ -48,6 +52,8 @@ impl Seen {
             ("ticks under pressure", widened),
             ("deciding ticks with corrected travel times", corrected),
             ("orders that share a trip", bundled),
+            ("customers with half the detour they may have", detours),
+            ("orders given up for their age", given_up),
             ("failures", failures),
             ("crashes", crashes),
         ] {

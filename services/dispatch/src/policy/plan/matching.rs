@@ -12,8 +12,18 @@ use std::collections::BinaryHeap;
 use super::ways::Way;
 use super::{Problem, Stop};
 
-/// The vehicles that come into question for each errand, with what it costs to send them, in that order.
-pub(super) fn candidates(problem: &Problem<'_>) -> Vec<Vec<(usize, f64)>> {
+/// A vehicle that comes into question for an errand.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Candidate {
+    pub vehicle: usize,
+    /// What it costs to send it there first.
+    pub cost: f64,
+    /// What the errand's own waiting costs at least, wherever it stands on the vehicle's route.
+    pub floor: f64,
+}
+
+/// The vehicles that come into question for each errand, the earliest first.
+pub(super) fn candidates(problem: &Problem<'_>) -> Vec<Vec<Candidate>> {
     let mut nearest: Vec<(f64, f64, usize)> = Vec::new();
     problem
         .errands
@@ -40,9 +50,12 @@ pub(super) fn candidates(problem: &Problem<'_>) -> Vec<Vec<(usize, f64)>> {
             let stop = [Stop::of(index)];
             nearest
                 .iter()
-                .filter_map(|(_, _, vehicle)| {
-                    let cost = problem.cost(*vehicle, &stop, f64::INFINITY)?;
-                    Some((*vehicle, cost))
+                .filter_map(|&(late, _, vehicle)| {
+                    Some(Candidate {
+                        vehicle,
+                        cost: problem.cost(vehicle, &stop)?,
+                        floor: problem.weights.food(errand, late),
+                    })
                 })
                 .collect()
         })
@@ -52,7 +65,7 @@ pub(super) fn candidates(problem: &Problem<'_>) -> Vec<Vec<(usize, f64)>> {
 /// The vehicle that fetches each errand first, if one does.
 pub(super) fn first_errands(
     problem: &Problem<'_>,
-    candidates: &[Vec<(usize, f64)>],
+    candidates: &[Vec<Candidate>],
 ) -> Vec<Option<usize>> {
     let rows: Vec<Row> = problem
         .errands
@@ -68,7 +81,7 @@ pub(super) fn first_errands(
             };
             let entries = candidates
                 .iter()
-                .map(|(vehicle, cost)| (*vehicle, (cost - lost).max(0.0)));
+                .map(|candidate| (candidate.vehicle, (candidate.cost - lost).max(0.0)));
             Row {
                 entries: entries.filter(|(_, cost)| *cost < alone).collect(),
                 alone,

@@ -6,8 +6,11 @@
 //! the measure itself; the square of the whole keeps its tail short: who waits long anyway waits least for a driver.
 //! An order that is only expected may be ready sooner or later than the one it repeats, by up to `unsure`: its `food` is the
 //! mean over that time, so a driver who has time to spare is worth more than one who would be just in time.
+//! Nobody's order may come later by a shared trip than on one of its own, by the same driver who sets out at the same time, by
+//! more than `max_detour`.
 //! The way counts next to nothing: sending a driver from afar is no loss while the nearer one stays for what comes next.
 
+use super::ways::Origin;
 use crate::point::Place;
 
 /// An order to be fetched and brought, or one that is expected.
@@ -146,81 +149,279 @@ impl Weights {
     }
 }
 
+/// How far a vehicle has come on its route: what the rest of it depends on, and what the way so far cost.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Progress {
+    at: f64,
+    origin: Origin,
+    /// He waits where he is and not at a counter.
+    idle: bool,
+    cost: f64,
+}
+
+impl Progress {
+    /// Whether the same way further costs the same from here as from there.
+    fn meets(&self, other: &Progress) -> bool {
+        self.at == other.at && self.origin == other.origin && self.idle == other.idle
+    }
+}
+
+/// A stop made.
+struct Made {
+    /// When he was there.
+    arrival: f64,
+    then: Progress,
+    pickup: f64,
+    /// What it cost, and how much of that is for food that waited.
+    cost: f64,
+    food: f64,
+}
+
+/// A route followed: how far its vehicle has come before each stop, and after the last.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Followed {
+    legs: Vec<Leg>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Leg {
+    before: Progress,
+    /// When he is at the stop's restaurant; never after the last.
+    arrival: f64,
+    /// The most that it had cost after any stop before.
+    peak: f64,
+    /// What the stop costs; 0 after the last.
+    cost: f64,
+    /// What food waits cost from this stop on: nobody who comes later pays less.
+    food: f64,
+}
+
+impl Leg {
+    /// What food waits cost at least from this stop on, for one who has come so far and makes it next: as much as on
+    /// this route, if he cannot be at the restaurant any earlier.
+    #[inline(always)]
+    fn least_after(&self, progress: Progress) -> f64 {
+        let earliest = if progress.origin == self.before.origin {
+            self.before.at
+        } else {
+            self.arrival
+        };
+        if progress.at >= earliest {
+            self.food
+        } else {
+            0.0
+        }
+    }
+}
+
+/// A route made of parts: the beginning of the vehicle's own, perhaps another stop, and the end of some route.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Splice {
+    pub keep: usize,
+    pub stop: Option<Stop>,
+    /// Of which vehicle's route the end is, and the stop that it begins with.
+    pub end: (usize, usize),
+}
+
+/// By how much sums of the same costs may differ, in seconds and as a share: far more than rounding can make of them.
+const ROUNDING: f64 = 1e-9;
+
 impl super::Problem<'_> {
-    /// What it costs that the vehicle makes these stops; `None` when it cannot, or not below the limit.
-    pub(super) fn cost(&self, vehicle: usize, stops: &[Stop], limit: f64) -> Option<f64> {
+    /// What it costs that the vehicle makes these stops; `None` when it cannot.
+    pub(super) fn cost(&self, vehicle: usize, stops: &[Stop]) -> Option<f64> {
         let mut cost = 0.0;
-        self.follow(vehicle, stops, |_, _, more| {
-            cost += more;
-            cost < limit
-        })
-        .then_some(cost)
+        self.walk(vehicle, stops, |_, made| cost = made.then.cost)
+            .then_some(cost)
     }
 
     /// What the stop costs if the vehicle makes it first.
     pub(in crate::policy) fn stop_cost(&self, vehicle: usize, stop: Stop) -> f64 {
-        self.cost(vehicle, &[stop], f64::INFINITY).unwrap_or(0.0)
+        self.cost(vehicle, &[stop]).unwrap_or(0.0)
     }
 
     /// When the vehicle has the food of each of these stops.
     pub(in crate::policy) fn pickups(&self, vehicle: usize, stops: &[Stop]) -> Vec<f64> {
         let mut pickups = Vec::new();
-        self.follow(vehicle, stops, |_, pickup, _| {
-            pickups.push(pickup);
-            true
-        });
+        self.walk(vehicle, stops, |_, made| pickups.push(made.pickup));
         pickups
     }
 
-    /// Follows a route stop by stop, telling each stop, its pickup and its cost, while the listener wants
-    /// more; false when it wanted no more, or the vehicle cannot go on.
-    fn follow(
+    /// Follows the route to its end. Infinitely dear if the vehicle cannot.
+    pub(super) fn follow(&self, vehicle: usize, route: &mut Route, followed: &mut Followed) {
+        let legs = &mut followed.legs;
+        legs.clear();
+        let (mut peak, mut last) = (f64::NEG_INFINITY, self.start(vehicle));
+        let able = self.walk(vehicle, &route.stops, |before, made| {
+            legs.push(Leg {
+                before,
+                arrival: made.arrival,
+                peak,
+                cost: made.cost,
+                food: made.food,
+            });
+            peak = peak.max(made.then.cost);
+            last = made.then;
+        });
+        route.cost = if able { last.cost } else { f64::INFINITY };
+        legs.push(Leg {
+            before: last,
+            arrival: f64::INFINITY,
+            peak,
+            cost: 0.0,
+            food: 0.0,
+        });
+        let mut rest = 0.0;
+        for leg in legs.iter_mut().rev() {
+            rest += leg.food;
+            leg.food = rest;
+        }
+    }
+
+    /// What the spliced route costs the vehicle; `None` when it cannot make it, or not below the limit. Bit for bit
+    /// what `cost` says of it, and a matter of the stops that change: before them nothing does, and after them nothing
+    /// from where the vehicle is as early as it was.
+    pub(super) fn spliced_cost(
         &self,
         vehicle: usize,
-        stops: &[Stop],
-        mut hear: impl FnMut(&Stop, f64, f64) -> bool,
-    ) -> bool {
-        let weights = &self.weights;
-        let driver = &self.vehicles[vehicle];
-        let (mut at, mut origin, mut idle) = (driver.free, self.ways.start(vehicle), driver.idle);
-        for stop in stops {
-            let lead = &self.errands[stop.first()];
-            let way = self.ways.to_restaurant(origin, lead.restaurant);
-            if !self.may_fetch(vehicle, way.metres, stop) {
-                return false;
+        splice: Splice,
+        routes: &[Route],
+        followed: &[Followed],
+        limit: f64,
+    ) -> Option<f64> {
+        let kept = followed[vehicle].legs.get(splice.keep)?;
+        let mut progress = kept.before;
+        let (of, from) = splice.end;
+        let legs = &followed[of].legs;
+        if kept.peak >= limit {
+            return None;
+        }
+        if let Some(stop) = &splice.stop {
+            let least = self.least(progress, stop);
+            let least = least.cost + legs.get(from)?.least_after(least);
+            if least * (1.0 - ROUNDING) - ROUNDING > limit {
+                return None;
             }
-            let way = way.seconds;
-            let counter = at.max(lead.known) + way + self.half_pickup;
-            let ready = stop.errands().fold(f64::MIN, |ready, errand| {
-                ready.max(self.errands[errand].ready)
-            });
-            let pickup = counter.max(ready);
-            if pickup > driver.until {
-                return false;
-            }
-            let waited = if idle { 0.0 } else { pickup - counter };
-            let mut cost = lead.weight * weights.wait * waited + weights.way * way;
-            idle = false;
-            at = pickup + self.half_pickup;
-            let mut before: Option<&Errand> = None;
-            for number in stop.errands() {
-                let errand = &self.errands[number];
-                let there = if errand.expected { counter } else { pickup };
-                cost += weights.food(errand, weights.waits(errand, there - errand.ready));
-                at += match before {
-                    None => errand.drive,
-                    Some(before) => self.ways.drive(before.dropoff, errand.dropoff),
-                };
-                cost += weights.detour * (at - pickup - self.half_pickup - errand.drive);
-                at += self.dropoff;
-                before = Some(errand);
-                origin = self.ways.customer(number);
-            }
-            if !hear(stop, pickup, cost) {
-                return false;
+            progress = self.make(vehicle, progress, stop)?.then;
+            if progress.cost >= limit {
+                return None;
             }
         }
+        for (place, stop) in routes[of].stops.iter().enumerate().skip(from) {
+            let leg = &legs[place];
+            if of == vehicle && progress.meets(&leg.before) {
+                return the_same(progress.cost, &legs[place..routes[of].stops.len()], limit);
+            }
+            let least = progress.cost + leg.least_after(progress);
+            if least * (1.0 - ROUNDING) - ROUNDING > limit {
+                return None;
+            }
+            progress = self.make(vehicle, progress, stop)?.then;
+            if progress.cost >= limit {
+                return None;
+            }
+        }
+        Some(progress.cost)
+    }
+
+    /// Makes stop after stop, telling each with how far the vehicle had come; false when it cannot go on.
+    fn walk(&self, vehicle: usize, stops: &[Stop], mut tell: impl FnMut(Progress, &Made)) -> bool {
+        let mut progress = self.start(vehicle);
+        for stop in stops {
+            let Some(made) = self.make(vehicle, progress, stop) else {
+                return false;
+            };
+            tell(progress, &made);
+            progress = made.then;
+        }
         true
+    }
+
+    fn start(&self, vehicle: usize) -> Progress {
+        let driver = &self.vehicles[vehicle];
+        Progress {
+            at: driver.free,
+            origin: self.ways.start(vehicle),
+            idle: driver.idle,
+            cost: 0.0,
+        }
+    }
+
+    /// Makes the stop; `None` when the vehicle cannot.
+    #[inline(always)]
+    fn make(&self, vehicle: usize, progress: Progress, stop: &Stop) -> Option<Made> {
+        let weights = &self.weights;
+        let driver = &self.vehicles[vehicle];
+        let lead = &self.errands[stop.first()];
+        let way = self.ways.to_restaurant(progress.origin, lead.restaurant);
+        if !self.may_fetch(vehicle, way.metres, stop) {
+            return None;
+        }
+        let way = way.seconds;
+        let arrival = progress.at.max(lead.known) + way;
+        let counter = arrival + self.half_pickup;
+        let ready = stop.errands().fold(f64::MIN, |ready, errand| {
+            ready.max(self.errands[errand].ready)
+        });
+        let pickup = counter.max(ready);
+        if pickup > driver.until {
+            return None;
+        }
+        let waited = if progress.idle { 0.0 } else { pickup - counter };
+        let mut cost = lead.weight * weights.wait * waited + weights.way * way;
+        let (mut at, mut origin, mut all_food) = (pickup + self.half_pickup, progress.origin, 0.0);
+        let mut before: Option<&Errand> = None;
+        for number in stop.errands() {
+            let errand = &self.errands[number];
+            let there = if errand.expected { counter } else { pickup };
+            let food = weights.food(errand, weights.waits(errand, there - errand.ready));
+            all_food += food;
+            cost += food;
+            at += match before {
+                None => errand.drive,
+                Some(before) => self.ways.drive(before.dropoff, errand.dropoff),
+            };
+            let alone = counter.max(errand.ready) + self.half_pickup + errand.drive;
+            if stop.len() > 1 && at - alone > self.max_detour {
+                return None;
+            }
+            cost += weights.detour * (at - pickup - self.half_pickup - errand.drive);
+            at += self.dropoff;
+            before = Some(errand);
+            origin = self.ways.customer(number);
+        }
+        Some(Made {
+            arrival,
+            then: Progress {
+                at,
+                origin,
+                idle: false,
+                cost: progress.cost + cost,
+            },
+            pickup,
+            cost,
+            food: all_food,
+        })
+    }
+
+    /// How far he has come after the stop at best, if no way takes any time but that to the first door.
+    #[inline(always)]
+    fn least(&self, progress: Progress, stop: &Stop) -> Progress {
+        let lead = &self.errands[stop.first()];
+        let counter = progress.at.max(lead.known) + self.half_pickup;
+        let (mut pickup, mut origin, mut cost) = (counter, progress.origin, progress.cost);
+        for number in stop.errands() {
+            let errand = &self.errands[number];
+            cost += self.weights.food(errand, (counter - errand.ready).max(0.0));
+            pickup = pickup.max(errand.ready);
+            origin = self.ways.customer(number);
+        }
+        let dropoffs = stop.len() as f64 * self.dropoff;
+        Progress {
+            at: pickup + self.half_pickup + lead.drive + dropoffs,
+            origin,
+            idle: false,
+            cost,
+        }
     }
 
     fn may_fetch(&self, vehicle: usize, metres: f64, stop: &Stop) -> bool {
@@ -230,6 +431,17 @@ impl super::Problem<'_> {
                 && (errand.barred.is_empty() || !errand.barred.contains(&(vehicle as u32)))
         })
     }
+}
+
+/// What a route costs that goes on as it was from here.
+fn the_same(mut cost: f64, legs: &[Leg], limit: f64) -> Option<f64> {
+    for leg in legs {
+        cost += leg.cost;
+        if cost >= limit {
+            return None;
+        }
+    }
+    Some(cost)
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@
 //! budget counts evaluated routes, not time, so that it ends alike everywhere; when it is spent, what has
 //! been found stands.
 
+use super::matching::Candidate;
+use super::route::{Followed, Splice};
 use super::{Problem, Route, Stop};
 
 /// A gain below this (seconds) is none: rounding must not let the search run in circles.
@@ -23,8 +25,10 @@ struct Slot {
 
 struct Search<'a> {
     problem: &'a Problem<'a>,
-    candidates: &'a [Vec<(usize, f64)>],
+    candidates: &'a [Vec<Candidate>],
     routes: Vec<Route>,
+    /// The routes, stop by stop.
+    followed: Vec<Followed>,
     vehicle_of: Vec<Option<usize>>,
     /// Errands by restaurant, for those that may share a trip.
     companions: Vec<Vec<usize>>,
@@ -32,49 +36,16 @@ struct Search<'a> {
     changed: Vec<bool>,
     changing: Vec<bool>,
     effort: usize,
-    buffers: [Vec<Stop>; 2],
 }
 
 /// The best routes found, beginning with these first errands.
 pub(super) fn routes(
     problem: &Problem<'_>,
-    candidates: &[Vec<(usize, f64)>],
+    candidates: &[Vec<Candidate>],
     first: &[Option<usize>],
 ) -> Vec<Route> {
-    let vehicles = problem.vehicles.len();
-    let mut search = Search {
-        problem,
-        candidates,
-        routes: vec![Route::default(); vehicles],
-        vehicle_of: first.to_vec(),
-        companions: companions(problem),
-        changed: vec![true; vehicles],
-        changing: vec![false; vehicles],
-        effort: problem.effort,
-        buffers: [Vec::new(), Vec::new()],
-    };
-    for (errand, vehicle) in first.iter().enumerate() {
-        if let Some(vehicle) = *vehicle {
-            search.routes[vehicle].stops.push(Stop::of(errand));
-            search.price(vehicle);
-        }
-    }
-    let order = by_ready(problem);
-    for &errand in &order {
-        if search.vehicle_of[errand].is_none()
-            && let Some(slot) = search.best_slot(errand, f64::INFINITY, false)
-        {
-            search.put(errand, slot);
-        }
-    }
-    for _ in 0..ROUNDS {
-        let moved = search.move_errands(&order);
-        let exchanged = search.exchange();
-        if search.effort == 0 || !(moved || exchanged) {
-            break;
-        }
-        search.changed = std::mem::replace(&mut search.changing, vec![false; vehicles]);
-    }
+    let mut search = Search::new(problem, candidates, first);
+    search.improve();
     search.routes
 }
 
@@ -99,17 +70,74 @@ fn companions(problem: &Problem<'_>) -> Vec<Vec<usize>> {
     companions
 }
 
-impl Search<'_> {
-    /// The cost of the vehicle making these stops, if it is below the limit.
-    fn try_out(&mut self, vehicle: usize, stops: &[Stop], limit: f64) -> Option<f64> {
+impl<'a> Search<'a> {
+    /// Each of these first errands on a route of its own.
+    fn new(
+        problem: &'a Problem<'a>,
+        candidates: &'a [Vec<Candidate>],
+        first: &[Option<usize>],
+    ) -> Search<'a> {
+        let vehicles = problem.vehicles.len();
+        let mut search = Search {
+            problem,
+            candidates,
+            routes: vec![Route::default(); vehicles],
+            followed: vec![Followed::default(); vehicles],
+            vehicle_of: first.to_vec(),
+            companions: companions(problem),
+            changed: vec![true; vehicles],
+            changing: vec![false; vehicles],
+            effort: problem.effort,
+        };
+        (0..vehicles).for_each(|vehicle| search.follow(vehicle));
+        for (errand, vehicle) in first.iter().enumerate() {
+            if let Some(vehicle) = *vehicle {
+                search.routes[vehicle].stops.push(Stop::of(errand));
+                search.price(vehicle);
+            }
+        }
+        search
+    }
+
+    /// Adds the errands that are left, and improves until nothing helps; false when the budget ended it before.
+    fn improve(&mut self) -> bool {
+        let order = by_ready(self.problem);
+        for &errand in &order {
+            if self.vehicle_of[errand].is_none()
+                && let Some(slot) = self.best_slot(errand, f64::INFINITY, false)
+            {
+                self.put(errand, slot);
+            }
+        }
+        for _ in 0..ROUNDS {
+            let moved = self.move_errands(&order);
+            let exchanged = self.exchange();
+            if self.effort == 0 {
+                return false;
+            }
+            if !(moved || exchanged) {
+                return true;
+            }
+            let none = vec![false; self.routes.len()];
+            self.changed = std::mem::replace(&mut self.changing, none);
+        }
+        false
+    }
+
+    /// What the spliced route costs the vehicle, if that is below the limit.
+    fn try_out(&mut self, vehicle: usize, splice: Splice, limit: f64) -> Option<f64> {
         self.effort = self.effort.saturating_sub(1);
-        self.problem.cost(vehicle, stops, limit)
+        self.problem
+            .spliced_cost(vehicle, splice, &self.routes, &self.followed, limit)
+    }
+
+    fn follow(&mut self, vehicle: usize) {
+        let (route, followed) = (&mut self.routes[vehicle], &mut self.followed[vehicle]);
+        self.problem.follow(vehicle, route, followed);
     }
 
     fn price(&mut self, vehicle: usize) {
-        let stops = &self.routes[vehicle].stops;
-        let cost = self.problem.cost(vehicle, stops, f64::INFINITY);
-        self.routes[vehicle].cost = cost.unwrap_or(f64::INFINITY);
+        self.follow(vehicle);
         self.changed[vehicle] = true;
         self.changing[vehicle] = true;
     }
@@ -119,33 +147,19 @@ impl Search<'_> {
         let left_out = self.problem.weights.left_out(&self.problem.errands[errand]);
         let mut limit = limit.min(left_out);
         let mut best = None;
-        let known: &[(usize, f64)] = &self.candidates[errand];
-        for &(vehicle, alone) in known {
+        let known: &[Candidate] = &self.candidates[errand];
+        for candidate in known {
+            let vehicle = candidate.vehicle;
             // Nothing before it makes a pickup earlier, so alone it costs least.
-            if alone.min(0.0) >= limit || (only_changed && !self.changed[vehicle]) {
+            if candidate.cost.min(0.0) >= limit || (only_changed && !self.changed[vehicle]) {
                 continue;
             }
-            if self.lower_bound(errand, vehicle) < limit - GAIN {
+            if candidate.floor < limit - GAIN {
                 self.slots_of(errand, vehicle, &mut limit, &mut best);
             }
         }
         self.shared_slots(errand, &mut limit, &mut best);
         best
-    }
-
-    /// What the errand's own waiting costs at least on this vehicle's route.
-    fn lower_bound(&self, errand: usize, vehicle: usize) -> f64 {
-        let (problem, errand) = (self.problem, &self.problem.errands[errand]);
-        let driver = &problem.vehicles[vehicle];
-        let origin = problem.ways.start(vehicle);
-        let way = problem
-            .ways
-            .to_restaurant(origin, errand.restaurant)
-            .seconds;
-        let counter = driver.free.max(errand.known) + way + problem.half_pickup;
-        problem
-            .weights
-            .food(errand, (counter - errand.ready).max(0.0))
     }
 
     /// Stops of its own on the vehicle's route.
@@ -156,13 +170,14 @@ impl Search<'_> {
         limit: &mut f64,
         best: &mut Option<Slot>,
     ) {
-        let mut stops = std::mem::take(&mut self.buffers[0]);
         let base = self.routes[vehicle].cost;
         for stop in 0..=self.routes[vehicle].stops.len() {
-            stops.clear();
-            stops.extend_from_slice(&self.routes[vehicle].stops);
-            stops.insert(stop, Stop::of(errand));
-            if let Some(cost) = self.try_out(vehicle, &stops, base + *limit - GAIN) {
+            let splice = Splice {
+                keep: stop,
+                stop: Some(Stop::of(errand)),
+                end: (vehicle, stop),
+            };
+            if let Some(cost) = self.try_out(vehicle, splice, base + *limit - GAIN) {
                 *limit = cost - base;
                 *best = Some(Slot {
                     vehicle,
@@ -171,7 +186,6 @@ impl Search<'_> {
                 });
             }
         }
-        self.buffers[0] = stops;
     }
 
     /// Turns in stops that are made at its restaurant anyway.
@@ -180,7 +194,6 @@ impl Search<'_> {
         if self.problem.trip_size < 2 || own.expected {
             return;
         }
-        let mut stops = std::mem::take(&mut self.buffers[0]);
         for place in 0..self.companions[own.restaurant as usize].len() {
             let other = self.companions[own.restaurant as usize][place];
             let Some(vehicle) = self.vehicle_of[other].filter(|_| other != errand) else {
@@ -200,10 +213,12 @@ impl Search<'_> {
             }
             let base = route.cost;
             for turn in 0..=shared.len() {
-                stops.clear();
-                stops.extend_from_slice(&self.routes[vehicle].stops);
-                stops[stop] = shared.with(turn, errand);
-                if let Some(cost) = self.try_out(vehicle, &stops, base + *limit - GAIN) {
+                let splice = Splice {
+                    keep: stop,
+                    stop: Some(shared.with(turn, errand)),
+                    end: (vehicle, stop + 1),
+                };
+                if let Some(cost) = self.try_out(vehicle, splice, base + *limit - GAIN) {
                     *limit = cost - base;
                     *best = Some(Slot {
                         vehicle,
@@ -213,7 +228,6 @@ impl Search<'_> {
                 }
             }
         }
-        self.buffers[0] = stops;
     }
 
     fn put(&mut self, errand: usize, slot: Slot) {
@@ -249,33 +263,28 @@ impl Search<'_> {
             return false;
         }
         let only_changed = !self.changed[vehicle];
-        let mut without = self.routes[vehicle].stops.clone();
-        let Some(stop) = without
-            .iter()
-            .position(|stop| stop.errands().any(|other| other == errand))
-        else {
+        let stops = &self.routes[vehicle].stops;
+        let holds = |stop: &Stop| stop.errands().any(|other| other == errand);
+        let Some(stop) = stops.iter().position(holds) else {
             return false;
         };
-        match without[stop].without(errand) {
-            Some(rest) => without[stop] = rest,
-            None => {
-                without.remove(stop);
-            }
-        }
-        let Some(cost) = self.try_out(vehicle, &without, f64::INFINITY) else {
+        let without = Splice {
+            keep: stop,
+            stop: stops[stop].without(errand),
+            end: (vehicle, stop + 1),
+        };
+        let Some(cost) = self.try_out(vehicle, without, f64::INFINITY) else {
             return false;
         };
         let gain = self.routes[vehicle].cost - cost;
         if gain <= GAIN {
             return false;
         }
-        let before = std::mem::replace(
-            &mut self.routes[vehicle],
-            Route {
-                stops: without,
-                cost,
-            },
-        );
+        let stops = self.spliced(vehicle, without);
+        let route = Route { stops, cost };
+        let before = std::mem::replace(&mut self.routes[vehicle], route);
+        let followed = std::mem::take(&mut self.followed[vehicle]);
+        self.follow(vehicle);
         self.vehicle_of[errand] = None;
         match self.best_slot(errand, gain, only_changed) {
             Some(slot) => {
@@ -285,6 +294,7 @@ impl Search<'_> {
             }
             None => {
                 self.routes[vehicle] = before;
+                self.followed[vehicle] = followed;
                 self.vehicle_of[errand] = Some(vehicle);
                 false
             }
@@ -301,14 +311,18 @@ impl Search<'_> {
                     break;
                 }
                 let lead = self.routes[vehicle].stops[stop].first();
-                let partners: &[(usize, f64)] = &self.candidates[lead];
-                for &(other, _) in partners {
+                let partners: &[Candidate] = &self.candidates[lead];
+                for &Candidate {
+                    vehicle: other,
+                    floor,
+                    ..
+                } in partners
+                {
                     let fresh = self.changed[vehicle] || self.changed[other];
                     if fresh
                         && other != vehicle
                         && stop < self.routes[vehicle].stops.len()
-                        && self.lower_bound(lead, other)
-                            < self.routes[vehicle].cost + self.routes[other].cost
+                        && floor < self.routes[vehicle].cost + self.routes[other].cost
                     {
                         exchanged |= self.exchange_between(vehicle, stop, other);
                     }
@@ -322,7 +336,6 @@ impl Search<'_> {
     /// Makes the best exchange of this stop, or of the tail that begins with it, for something of the
     /// other's route, if one lowers the cost.
     fn exchange_between(&mut self, one: usize, stop: usize, other: usize) -> bool {
-        let [mut ours, mut theirs] = std::mem::take(&mut self.buffers);
         let mut best = self.routes[one].cost + self.routes[other].cost - GAIN;
         let mut found = None;
         for cut in 0..=self.routes[other].stops.len() {
@@ -330,54 +343,47 @@ impl Search<'_> {
                 if !tails && cut == self.routes[other].stops.len() {
                     continue;
                 }
-                self.exchanged(one, stop, other, cut, tails, &mut ours, &mut theirs);
-                if let Some(first) = self.try_out(one, &ours, best)
-                    && let Some(second) = self.try_out(other, &theirs, best - first)
+                let [ours, theirs] = self.exchanged((one, stop), (other, cut), tails);
+                if let Some(first) = self.try_out(one, ours, best)
+                    && let Some(second) = self.try_out(other, theirs, best - first)
                 {
                     best = first + second;
-                    found = Some((cut, tails));
+                    found = Some((ours, theirs));
                 }
             }
         }
-        if let Some((cut, tails)) = found {
-            self.exchanged(one, stop, other, cut, tails, &mut ours, &mut theirs);
-            for (vehicle, stops) in [(one, &ours), (other, &theirs)] {
-                self.routes[vehicle].stops.clone_from(stops);
-                for errand in stops.iter().flat_map(|stop| stop.errands()) {
-                    self.vehicle_of[errand] = Some(vehicle);
-                }
-                self.price(vehicle);
+        let Some((ours, theirs)) = found else {
+            return false;
+        };
+        let stops = [(one, ours), (other, theirs)]
+            .map(|(vehicle, splice)| (vehicle, self.spliced(vehicle, splice)));
+        for (vehicle, stops) in stops {
+            for errand in stops.iter().flat_map(|stop| stop.errands()) {
+                self.vehicle_of[errand] = Some(vehicle);
             }
+            self.routes[vehicle].stops = stops;
+            self.price(vehicle);
         }
-        self.buffers = [ours, theirs];
-        found.is_some()
+        true
     }
 
-    /// Both routes after an exchange: of the tails from `stop` and from `cut` on, or of these two stops.
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "an exchange has two ends of two parts, and where to write"
-    )]
-    fn exchanged(
-        &self,
-        one: usize,
-        stop: usize,
-        other: usize,
-        cut: usize,
-        tails: bool,
-        ours: &mut Vec<Stop>,
-        theirs: &mut Vec<Stop>,
-    ) {
-        let (from, to) = (&self.routes[one].stops, &self.routes[other].stops);
-        ours.clear();
-        theirs.clear();
-        if tails {
-            ours.extend(from[..stop].iter().chain(&to[cut..]));
-            theirs.extend(to[..cut].iter().chain(&from[stop..]));
-        } else {
-            ours.extend_from_slice(from);
-            theirs.extend_from_slice(to);
-            std::mem::swap(&mut ours[stop], &mut theirs[cut]);
-        }
+    /// Both routes after an exchange: of the tails that begin with these stops of theirs, or of the stops alone.
+    fn exchanged(&self, one: (usize, usize), other: (usize, usize), tails: bool) -> [Splice; 2] {
+        let swapped = |(vehicle, stop): (usize, usize), for_it: (usize, usize)| Splice {
+            keep: stop,
+            stop: (!tails).then(|| self.routes[for_it.0].stops[for_it.1]),
+            end: if tails { for_it } else { (vehicle, stop + 1) },
+        };
+        [swapped(one, other), swapped(other, one)]
+    }
+
+    fn spliced(&self, vehicle: usize, splice: Splice) -> Vec<Stop> {
+        let (of, from) = splice.end;
+        let kept = self.routes[vehicle].stops[..splice.keep].iter();
+        let end = self.routes[of].stops[from..].iter();
+        kept.chain(&splice.stop).chain(end).copied().collect()
     }
 }
+
+#[cfg(test)]
+mod local_optimum;

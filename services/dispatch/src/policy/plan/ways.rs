@@ -1,8 +1,7 @@
 //! How long the ways are that a plan's routes are made of.
 //!
 //! A search evaluates the same few ways many thousand times. To each restaurant the ways of the vehicles that start near it
-//! are known from the beginning; those from a customer's door on are remembered in a table where later ones may displace
-//! them; a vehicle from afar is rarely asked for and computed each time. All at the pace of the plan's instant.
+//! are known from the beginning; what is asked for is remembered in a table where later ways may displace it. All at the pace of the plan's instant.
 
 use std::cell::Cell;
 
@@ -11,12 +10,9 @@ use crate::point::Place;
 use crate::time::{At, Seconds};
 use crate::travel::TravelTime;
 
-/// Where a way begins: at a vehicle's place or at an errand's customer.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Origin {
-    Start(usize),
-    Door(usize),
-}
+/// Where a way begins: at an errand's customer, or at a vehicle's place. By number, the errands first.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Origin(u32);
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(in crate::policy) struct Way {
@@ -42,6 +38,8 @@ const EMPTY: (u64, Way) = (
 );
 /// So many slots at most; a power of two.
 const SLOTS: usize = 1 << 15;
+/// An odd number that spreads neighbours over all slots (Knuth's multiplicative hashing).
+const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
 pub(in crate::policy) struct Ways<'a> {
     travel: &'a dyn TravelTime,
@@ -54,8 +52,10 @@ pub(in crate::policy) struct Ways<'a> {
     pickups: Vec<Place>,
     /// By restaurant, the vehicles in question for it with their ways, by number.
     near: Vec<Vec<(usize, Way)>>,
-    /// Ways from doors on with the number of door and restaurant, each in the only slot where it is looked for.
-    onward: Vec<Cell<(u64, Way)>>,
+    /// Ways that were asked for with the number of origin and restaurant, each in the only slot where it is looked for.
+    asked: Vec<Cell<(u64, Way)>>,
+    /// By how much a spread number is shifted to be a slot's.
+    shift: u32,
 }
 
 impl<'a> Ways<'a> {
@@ -75,23 +75,17 @@ impl<'a> Ways<'a> {
             }
             pickups[restaurant] = errand.pickup;
         }
+        let slots = slots((errands.len() + vehicles.len()) * pickups.len());
         Ways {
             travel,
             now,
             starts: vehicles.iter().map(|vehicle| vehicle.place).collect(),
             doors: errands.iter().map(|errand| errand.dropoff).collect(),
-            onward: vec![Cell::new(EMPTY); slots(errands.len() * pickups.len())],
+            asked: vec![Cell::new(EMPTY); slots],
+            shift: u64::BITS - slots.trailing_zeros(),
             near,
             pickups,
         }
-    }
-
-    pub(super) fn start(&self, vehicle: usize) -> Origin {
-        Origin::Start(vehicle)
-    }
-
-    pub(super) fn customer(&self, errand: usize) -> Origin {
-        Origin::Door(errand)
     }
 
     /// The vehicles in question for the restaurant, by number, with their ways to it.
@@ -99,27 +93,38 @@ impl<'a> Ways<'a> {
         &self.near[restaurant as usize]
     }
 
+    pub(super) fn start(&self, vehicle: usize) -> Origin {
+        Origin((self.doors.len() + vehicle) as u32)
+    }
+
+    pub(super) fn customer(&self, errand: usize) -> Origin {
+        Origin(errand as u32)
+    }
+
     /// From there to the restaurant.
+    #[inline]
     pub(super) fn to_restaurant(&self, from: Origin, restaurant: u32) -> Way {
-        let pickup = self.pickups[restaurant as usize];
-        match from {
-            Origin::Start(vehicle) => {
-                let near = self.near(restaurant);
-                let place = near.binary_search_by_key(&vehicle, |(number, _)| *number);
-                place.map_or_else(|_| self.way(self.starts[vehicle], pickup), |it| near[it].1)
-            }
-            Origin::Door(errand) => {
-                let number = errand as u64 * self.pickups.len() as u64 + u64::from(restaurant);
-                let slot = &self.onward[number as usize & (self.onward.len() - 1)];
-                let (known, way) = slot.get();
-                if known == number {
-                    return way;
-                }
-                let way = self.way(self.doors[errand], pickup);
-                slot.set((number, way));
-                way
-            }
+        let number = (u64::from(from.0) << 32) | u64::from(restaurant);
+        let slot = &self.asked[(number.wrapping_mul(SPREAD) >> self.shift) as usize];
+        let (known, way) = slot.get();
+        if known == number {
+            return way;
         }
+        let way = self.look_up(from, restaurant);
+        slot.set((number, way));
+        way
+    }
+
+    #[cold]
+    fn look_up(&self, Origin(number): Origin, restaurant: u32) -> Way {
+        let pickup = self.pickups[restaurant as usize];
+        let number = number as usize;
+        let Some(vehicle) = number.checked_sub(self.doors.len()) else {
+            return self.way(self.doors[number], pickup);
+        };
+        let near = self.near(restaurant);
+        let place = near.binary_search_by_key(&vehicle, |(number, _)| *number);
+        place.map_or_else(|_| self.way(self.starts[vehicle], pickup), |it| near[it].1)
     }
 
     fn way(&self, from: Place, to: Place) -> Way {
@@ -134,5 +139,5 @@ impl<'a> Ways<'a> {
 
 /// As many as there are ways, within bounds; a power of two.
 fn slots(ways: usize) -> usize {
-    ways.next_power_of_two().min(SLOTS)
+    ways.next_power_of_two().clamp(2, SLOTS)
 }
