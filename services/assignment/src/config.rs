@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use chrono::TimeDelta;
 use contracts::GeoSpec;
 use dispatch::{Policy, PolicySpec, Road, RoadConfig, Scheduler, Snapshot, TravelTime};
 use runtime::ConfigError;
@@ -44,8 +45,13 @@ pub struct Config {
 #[serde(default, deny_unknown_fields)]
 pub struct GeoConfig {
     pub policy: Option<PolicySpec>,
+    pub tick_ms: Option<u32>,
+    pub tick_s: Option<f64>,
     pub tolerance_s: Option<f64>,
     pub widening: Option<dispatch::Widening>,
+    pub widening_from: Option<f64>,
+    pub widening_to: Option<f64>,
+    pub widening_s: Option<f64>,
     pub correction: Option<dispatch::Correction>,
     pub travel: Option<Travel>,
 }
@@ -103,13 +109,7 @@ impl Config {
                 "must be a number above 0",
             ));
         }
-        if !(1..=100).contains(&self.tick_ms) {
-            return Err(invalid(
-                "tick_ms",
-                self.tick_ms,
-                "must be between 1 and 100",
-            ));
-        }
+        check_pause("tick_ms", self.tick_ms)?;
         if self.tombstone_h == 0 {
             return Err(invalid(
                 "tombstone_h",
@@ -120,19 +120,53 @@ impl Config {
         Ok(())
     }
 
+    fn of_geo(&self, geo: &GeoSpec) -> GeoConfig {
+        let own = self.geos.get(geo.name.as_str());
+        own.cloned().unwrap_or_default()
+    }
+
+    /// Shortest pause between two ticks of this geo that no message asks for.
+    pub fn pause(&self, geo: &GeoSpec) -> Result<TimeDelta, ConfigError> {
+        let tick_ms = self.of_geo(geo).tick_ms;
+        if let Some(tick_ms) = tick_ms {
+            check_pause(&format!("geos.{}.tick_ms", geo.name), tick_ms)?;
+        }
+        let tick_ms = tick_ms.unwrap_or(self.tick_ms);
+        Ok(TimeDelta::milliseconds(i64::from(tick_ms)))
+    }
+
+    /// The scheduler's settings in this geo, as configured. An error names the section in which the value stands.
+    fn dispatch(&self, geo: &GeoSpec) -> Result<dispatch::Config, ConfigError> {
+        let own = self.of_geo(geo);
+        let all = &self.dispatch;
+        let merged = dispatch::Config {
+            tick_s: own.tick_s.unwrap_or(all.tick_s),
+            tolerance_s: own.tolerance_s.unwrap_or(all.tolerance_s),
+            widening: own.widening.unwrap_or(all.widening),
+            widening_from: own.widening_from.unwrap_or(all.widening_from),
+            widening_to: own.widening_to.unwrap_or(all.widening_to),
+            widening_s: own.widening_s.unwrap_or(all.widening_s),
+            correction: own.correction.unwrap_or_else(|| all.correction.clone()),
+            ..all.clone()
+        };
+        let of_geo = format!("geos.{}", geo.name);
+        for (section, config) in [("dispatch", all), (&of_geo, &merged)] {
+            config.check().map_err(|error| {
+                let dispatch::ConfigError::OutOfRange { field, must, value } = error;
+                invalid(
+                    &format!("{section}.{field}"),
+                    value,
+                    format!("must be {must}"),
+                )
+            })?;
+        }
+        Ok(merged)
+    }
+
     /// How this geo dispatches.
     pub fn rules(&self, geo: &GeoSpec) -> Result<GeoRules, ConfigError> {
-        let own = self
-            .geos
-            .get(geo.name.as_str())
-            .cloned()
-            .unwrap_or_default();
-        let mut dispatch = self.dispatch.clone();
-        if let Some(tolerance_s) = own.tolerance_s {
-            dispatch.tolerance_s = tolerance_s;
-        }
-        dispatch.widening = own.widening.unwrap_or(dispatch.widening);
-        dispatch.correction = own.correction.unwrap_or(dispatch.correction);
+        let own = self.of_geo(geo);
+        let mut dispatch = self.dispatch(geo)?;
         let world = [
             &mut dispatch.tolerance_s,
             &mut dispatch.widening_s,
@@ -146,13 +180,6 @@ impl Config {
         for duration in world.into_iter().chain(limits.into_iter().flatten()) {
             *duration /= self.time_scale;
         }
-        dispatch.check().map_err(|error| {
-            invalid(
-                "dispatch",
-                format!("{:?}", self.dispatch),
-                error.to_string(),
-            )
-        })?;
         let travel = own.travel.as_ref().unwrap_or(&self.travel);
         let speed_kmh = match travel.speed_kmh {
             Speed::Constant(speed) => [speed; 24],
@@ -163,10 +190,16 @@ impl Config {
             speed_kmh: speed_kmh.map(|speed| speed * self.time_scale),
             time_zone: geo.time_zone.name().to_owned(),
         };
+        let field = |name: &str, own: bool| match own {
+            true => format!("geos.{}.{name}", geo.name),
+            false => name.to_owned(),
+        };
+        let field_of_travel = field("travel", own.travel.is_some());
         let travel = Road::new(&road)
-            .map_err(|error| invalid("travel", format!("{travel:?}"), error.to_string()))?;
+            .map_err(|error| invalid(&field_of_travel, format!("{travel:?}"), error.to_string()))?;
+        let field_of_policy = field("policy", own.policy.is_some());
         let policy = own.policy.as_ref().unwrap_or(&self.policy);
-        let wrong = |problem: String| invalid("policy", format!("{policy:?}"), problem);
+        let wrong = |problem: String| invalid(&field_of_policy, format!("{policy:?}"), problem);
         policy.check().map_err(|error| wrong(error.to_string()))?;
         let policy = policy.sped_up(self.time_scale);
         Ok(GeoRules {
@@ -175,6 +208,14 @@ impl Config {
             travel: Arc::new(travel),
             policy: policy.build(),
         })
+    }
+}
+
+fn check_pause(field: &str, tick_ms: u32) -> Result<(), ConfigError> {
+    if (1..=100).contains(&tick_ms) {
+        Ok(())
+    } else {
+        Err(invalid(field, tick_ms, "must be between 1 and 100"))
     }
 }
 
@@ -282,10 +323,27 @@ mod tests {
     fn a_geo_may_differ() {
         let name = Catalogue::embedded().geos()[0].name.to_string();
         let text = format!(
-            r#"{{"geos": {{"{name}": {{"policy": {{"name": "fifo"}}, "tolerance_s": 60, "widening": "linear", "correction": {{"on": false}}, "travel": {{"speed_kmh": 18}}}}}}}}"#
+            r#"{{"geos": {{"{name}": {{"policy": {{"name": "fifo"}}, "tick_ms": 5, "tick_s": 0.5, "tolerance_s": 60, "widening": "linear", "widening_from": 2, "widening_to": 5, "widening_s": 90, "correction": {{"on": false}}, "travel": {{"speed_kmh": 18}}}}}}}}"#
         );
         let config = config(&text).unwrap();
+        let catalogue = Catalogue::embedded();
+        let (first, second) = (&catalogue.geos()[0], &catalogue.geos()[1]);
+        let pauses = [first, second].map(|geo| config.pause(geo).unwrap().num_milliseconds());
+        assert_eq!(pauses, [5, 20]);
+        let others = config.rules(second).unwrap();
+        assert_eq!(others.dispatch.tick_s, 1.0);
+        assert_eq!(others.dispatch.widening_to, 3.0);
         let rules = rules(&config).unwrap();
+        let dispatch = &rules.dispatch;
+        assert_eq!(dispatch.tick_s, 0.5);
+        assert_eq!(
+            [
+                dispatch.widening_from,
+                dispatch.widening_to,
+                dispatch.widening_s
+            ],
+            [2.0, 5.0, 90.0]
+        );
         assert_eq!(
             (rules.policy.id().name, rules.dispatch.tolerance_s),
             ("fifo", 60.0)
@@ -306,11 +364,11 @@ mod tests {
             (r#"{"tombstone_h": 0}"#, "assignment.tombstone_h = 0"),
             (
                 r#"{"dispatch": {"max_attempts": 0}}"#,
-                "max_attempts must be at least 1",
+                "assignment.dispatch.max_attempts = 0: must be at least 1",
             ),
             (
                 r#"{"dispatch": {"correction": {"most": 0.5}}}"#,
-                "correction.most must be a number from 1 up, not 0.5",
+                "assignment.dispatch.correction.most = 0.5: must be a number from 1 up",
             ),
             (
                 r#"{"travel": {"detour": 0.5}}"#,
@@ -327,6 +385,30 @@ mod tests {
         ] {
             let error = rules(&config(text).unwrap()).unwrap_err().to_string();
             assert!(error.contains(field), "{error}");
+        }
+        let catalogue = Catalogue::embedded();
+        let geo = &catalogue.geos()[0];
+        let name = &geo.name;
+        for (own, problem) in [
+            (r#""tick_ms": 0"#, "tick_ms = 0: must be between 1 and 100"),
+            (r#""tick_s": 0"#, "tick_s = 0: must be at least 0.001"),
+            (r#""widening_s": -1"#, "widening_s = -1: must be 0 or more"),
+            (
+                r#""widening_from": 3"#,
+                "widening_to = 3: must be above widening_from",
+            ),
+            (
+                r#""policy": {"name": "bundle", "max_orders": 4}"#,
+                "policy = ",
+            ),
+            (r#""travel": {"detour": 0.5}"#, "travel = "),
+        ] {
+            let config = config(&format!(r#"{{"geos": {{"{name}": {{{own}}}}}}}"#)).unwrap();
+            let error = config.rules(geo).map(drop);
+            let error = error.and_then(|()| config.pause(geo).map(drop));
+            let error = error.unwrap_err().to_string();
+            let expected = format!("assignment.geos.{name}.{problem}");
+            assert!(error.contains(&expected), "{error}");
         }
         for text in [r#"{"policy": {"name": "psychic"}}"#, r#"{"tolerance": 1}"#] {
             assert!(config(text).is_err(), "{text}");

@@ -2,7 +2,7 @@
 //!
 //! Topics are merged by the broker's time, but live a lane may have read two of them the other way round; about one order that
 //! matters: a cancellation before the pickup ends it, after the pickup it comes too late. What the lane told names the
-//! message that caused it. So a message that would be told of now and never was ([`crate::Book::would_tell`]) is held back,
+//! message that caused it. So a message that would be told of now and never was ([`crate::book::Book::would_tell`]) is held back,
 //! and its partition with it, until what was heard instead has made it one of no effect.
 
 use std::collections::VecDeque;

@@ -13,7 +13,7 @@ pub mod decide;
 pub mod event;
 pub mod facts;
 pub mod held_back;
-mod metric;
+pub mod metric;
 pub mod order;
 pub mod processor;
 pub mod recorded;
@@ -63,16 +63,17 @@ pub async fn service(settings: &Settings) -> anyhow::Result<Service<Assignment>>
             )?,
         ];
         lanes.push((partition, LaneId::new(geo.as_str()), sources));
+        let spec = catalogue.geo(geo.as_str())?;
         let lane = GeoLane {
             geo: geo.clone(),
-            rules: config.rules(catalogue.geo(geo.as_str())?)?,
+            rules: config.rules(spec)?,
+            pause: config.pause(spec)?,
             events: Topic::of::<DriverAssignmentEvent>(geo).to_string(),
             ticks: Topic::of::<DriverAssignmentTick>(geo).to_string(),
         };
         geos.insert(geo.to_string(), Arc::new(lane));
     }
     let pace = Pace {
-        tick: TimeDelta::milliseconds(i64::from(config.tick_ms)),
         warm_up: TimeDelta::milliseconds(i64::from(config.warm_up_ms)),
         tombstones: TimeDelta::hours(i64::from(config.tombstone_h)),
     };

@@ -2,6 +2,10 @@
 //!
 //! Waits and slacks are in minutes, as in the backtest; what the machine takes is in seconds.
 //!
+//! The share of revised choices is `assignment_choices_revised_total / assignment_choices_total`. A choice is a due order that had a
+//! named driver after one tick (one it waited for) and has one after the next (the same, another, or whom it was given to); it
+//! is revised if that is another. Orders that are given away in their first tick are no choices.
+//!
 //! Violations stay 0 while checks grow: a violation counter that never moves means something only if its checks do.
 
 use std::collections::BTreeMap;
@@ -11,7 +15,7 @@ use std::time::Duration;
 use dispatch::{Audit, Decision, DriverId, Gauges, OrderId};
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
-use crate::book::{Pickup, Pulse};
+use crate::book::{Book, Pickup, Pulse};
 
 /// Counters by `kind`.
 const CHECKS: &str = "assignment_invariant_checks_total";
@@ -23,7 +27,7 @@ pub fn checked(kind: &'static str, checks: u64, violations: u64) {
     counter!(VIOLATIONS, "kind" => kind).increment(violations);
 }
 
-/// The metrics of a geo, looked up once.
+/// The metrics of a geo, looked up once. With the lane its gauges go to 0, so that of two instances one tells of a geo.
 pub struct LaneMetrics {
     pending: Gauge,
     stranded: Gauge,
@@ -31,8 +35,10 @@ pub struct LaneMetrics {
     busy: Gauge,
     /// From due to assigned, waits for a driver to become free included.
     due_to_assigned: Histogram,
-    /// Requests that a free driver could have taken in the last tick, and how long ago the oldest of all was due.
+    /// Requests that a free driver could have taken in the last tick; those that would have been due for one at the door, and
+    /// how long the oldest of them has been.
     due: Gauge,
+    waiting: Gauge,
     oldest_due: Gauge,
     /// By what travel times are multiplied, from the drives seen.
     travel_factor: Gauge,
@@ -65,6 +71,7 @@ impl LaneMetrics {
             due_to_assigned: histogram!("assignment_due_to_assigned_seconds", "geo" => geo.clone()),
             decision_delay: histogram!("assignment_decision_delay_seconds", "geo" => geo.clone()),
             due: gauge!("assignment_due_requests", "geo" => geo.clone()),
+            waiting: gauge!("assignment_waiting_requests", "geo" => geo.clone()),
             oldest_due: gauge!("assignment_oldest_due_seconds", "geo" => geo.clone()),
             travel_factor: gauge!("assignment_travel_factor", "geo" => geo.clone()),
             matched: histogram!("assignment_matched_events", "geo" => geo.clone()),
@@ -90,6 +97,7 @@ impl LaneMetrics {
 
     pub fn ticked(&mut self, pulse: Pulse, took: Duration) {
         self.due.set(pulse.due as f64);
+        self.waiting.set(pulse.waiting as f64);
         self.oldest_due.set(pulse.oldest_due.0);
         self.travel_factor.set(pulse.travel_factor);
         self.tick_duration.record(took.as_secs_f64());
@@ -102,7 +110,16 @@ impl LaneMetrics {
         self.chosen = pulse.held.into_iter().collect();
     }
 
-    pub fn picked_up(&self, pickup: Pickup) {
+    /// What a cycle has left behind.
+    pub fn stored(&mut self, book: &mut Book) {
+        self.sizes(book.scheduler().gauges());
+        self.audit(book.scheduler().audit());
+        for pickup in book.take_pickups() {
+            self.picked_up(pickup);
+        }
+    }
+
+    fn picked_up(&self, pickup: Pickup) {
         self.food_waited.record(pickup.food_waited.0 / 60.0);
         for (histogram, span) in [
             (&self.driver_waited, pickup.driver_waited),
@@ -114,15 +131,21 @@ impl LaneMetrics {
         }
     }
 
-    pub fn sizes(&self, gauges: Gauges) {
+    fn sizes(&self, gauges: Gauges) {
         self.pending.set(gauges.pending as f64);
         self.stranded.set(gauges.stranded as f64);
         self.free.set(gauges.candidates as f64);
         self.busy.set(gauges.assigned as f64);
+        if gauges.pending == 0 {
+            // An empty queue wants no tick that could say so.
+            for gauge in [&self.due, &self.waiting, &self.oldest_due] {
+                gauge.set(0.0);
+            }
+        }
     }
 
     /// Exports what the scheduler has counted since the last time.
-    pub fn audit(&mut self, audit: Audit) {
+    fn audit(&mut self, audit: Audit) {
         for ((kind, before), (_, now)) in self.audit.named().into_iter().zip(audit.named()) {
             checked(
                 kind,
@@ -131,6 +154,16 @@ impl LaneMetrics {
             );
         }
         self.audit = audit;
+    }
+}
+
+impl Drop for LaneMetrics {
+    fn drop(&mut self) {
+        let sizes = [&self.pending, &self.stranded, &self.free, &self.busy];
+        let queue = [&self.due, &self.waiting, &self.oldest_due];
+        for gauge in sizes.into_iter().chain(queue).chain([&self.travel_factor]) {
+            gauge.set(0.0);
+        }
     }
 }
 
@@ -157,6 +190,7 @@ mod tests {
         let pulse = Pulse {
             due: 3,
             matched: 2,
+            waiting: 3,
             oldest_due: Seconds::ZERO,
             travel_factor: 1.0,
             decided: vec![choice(1, "ada"), choice(2, "dee")],

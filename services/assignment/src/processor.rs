@@ -41,16 +41,16 @@ pub struct Assignment {
 pub struct GeoLane {
     pub(crate) geo: Geo,
     pub(crate) rules: GeoRules,
+    /// Shortest pause between two ticks that no message asks for.
+    pub(crate) pause: TimeDelta,
     /// Names of the topics that it writes.
     pub(crate) events: String,
     pub(crate) ticks: String,
 }
 
-/// The machine's times.
+/// The machine's times that no geo has for itself.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
-    /// Shortest pause between two ticks that no message asks for.
-    pub tick: TimeDelta,
     /// How long a lane that was loaded waits at most for the positions of the last moments.
     pub warm_up: TimeDelta,
     /// How long tombstones are kept.
@@ -163,12 +163,8 @@ impl Processor for Assignment {
         for (lane, ticked) in cycle.lanes.iter_mut().zip(ticked) {
             self.publish(lane, ticked, now)?;
             let LaneState { metrics, book, .. } = &mut *lane.state;
-            metrics.sizes(book.scheduler().gauges());
-            metrics.audit(book.scheduler().audit());
-            for pickup in book.take_pickups() {
-                metrics.picked_up(pickup);
-            }
-            match lane.state.next_tick(now + self.pace.tick) {
+            metrics.stored(book);
+            match lane.state.next_tick(now + lane.state.lane.pause) {
                 Some(at) => lane.effects.set_timer(Timer::Tick, at),
                 None => lane.effects.cancel_timer(Timer::Tick),
             }
@@ -201,7 +197,7 @@ impl Processor for Assignment {
             .next_tick()
             .is_some_and(|at| at <= units::at(now));
         let at = now
-            .max(state.last_tick + self.pace.tick)
+            .max(state.last_tick + state.lane.pause)
             .max(state.opens_at);
         if due {
             vec![(Timer::Tick, at)]

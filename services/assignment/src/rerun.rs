@@ -45,6 +45,8 @@ impl Writes {
                 Commitment {
                     order_version,
                     assignment,
+                    // Who belonged elsewhere the ticks have told; what other geos are by now says nothing of it.
+                    duty_at: None,
                 },
             )
         });

@@ -105,9 +105,10 @@ async fn release(tx: &mut PgConnection, drivers: &[impl AsRef<str>]) -> Result<(
     Ok(())
 }
 
-/// Stores commitments, and returns the orders whose drivers are on a trip of another geo: those are not stored.
+/// Stores commitments, and returns the orders whose drivers belong to another geo, by a trip or because they came on duty there
+/// since: those are not stored.
 ///
-/// `active_trips` and the unique indexes decide; a driver or order that is taken in its own geo is a miss.
+/// `active_trips`, `drivers` and the unique indexes decide; a driver or order that is taken in its own geo is a miss.
 pub async fn commit<'a>(
     tx: &mut PgConnection,
     commitments: &[OfGeo<'a, Commitment<'_>>],
@@ -181,13 +182,14 @@ async fn insert(
     let mut geos = Vec::with_capacity(rows.len());
     let (mut orders, mut order_versions, mut attempts, mut drivers) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let (mut decided, mut arrives, mut trips, mut positions) =
-        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut decided, mut arrives, mut trips, mut positions, mut duties) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for (
         geo,
         Commitment {
             order_version,
             assignment,
+            duty_at,
         },
     ) in rows
     {
@@ -200,11 +202,14 @@ async fn insert(
         arrives.push(stored(assignment.arrives_at));
         trips.push(assignment.trip_id.0);
         positions.push(i16::from(assignment.position));
+        duties.push(duty_at.map(stored));
     }
     let statement = "WITH input AS ( \
             SELECT * FROM UNNEST($1::text[], $2::uuid[], $3::int[], $4::int[], $5::text[], $6::timestamptz[], \
-                $7::timestamptz[], $8::uuid[], $9::smallint[]) \
-                AS u(geo, order_id, order_version, attempt, driver_id, decided_at, arrives_at, trip_id, trip_position) \
+                $7::timestamptz[], $8::uuid[], $9::smallint[], $10::timestamptz[]) \
+                AS u(geo, order_id, order_version, attempt, driver_id, decided_at, arrives_at, trip_id, trip_position, duty_at) \
+            WHERE NOT EXISTS (SELECT FROM drivers e WHERE e.driver_id = u.driver_id AND e.geo <> u.geo AND e.on_duty \
+                AND e.duty_at > u.duty_at) \
         ), held AS ( \
             INSERT INTO active_trips AS t (driver_id, geo, trip_id) \
             SELECT DISTINCT ON (driver_id) driver_id, geo, trip_id FROM input ORDER BY driver_id, geo \
@@ -227,7 +232,8 @@ async fn insert(
         .bind(decided)
         .bind(arrives)
         .bind(trips)
-        .bind(positions);
+        .bind(positions)
+        .bind(duties);
     Ok(query.fetch_all(tx).await?.into_iter().collect())
 }
 

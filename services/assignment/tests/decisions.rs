@@ -376,11 +376,11 @@ fn a_tick_tells_what_is_due_and_since_when_even_if_it_decides_nothing() {
     lane.hear(&requested(1, 1, second(0), 200), second(0));
     let pulse = lane.0.tick(second(100));
     // Nobody is there to take it; a driver at the door could have had it from 80 on.
-    assert_eq!((pulse.due, pulse.matched), (0, 0));
+    assert_eq!((pulse.due, pulse.matched, pulse.waiting), (0, 0, 1));
     assert_eq!(pulse.oldest_due.0, 20.0);
     lane.hear(&online("ada", second(100), 10), second(100));
     let pulse = lane.0.tick(second(100));
-    assert_eq!((pulse.due, pulse.matched), (1, 1));
+    assert_eq!((pulse.due, pulse.matched, pulse.waiting), (1, 1, 0));
     assert_eq!(pulse.decided, [(order_id(1), DriverId::new("ada"))]);
     assert_eq!(pulse.oldest_due.0, 0.0);
 }

@@ -85,7 +85,8 @@ fn replayed(by_time: Vec<(usize, Event)>, answered: &BTreeSet<uuid::Uuid>) -> Le
     lane.tick(at(second(0)), BTreeSet::new());
     lane.keep_writes();
     let untold = |lane: &Rerun, event: &Event| {
-        lane.book().would_tell(event) && !answered.contains(&event.event_id())
+        lane.book().would_tell(event, second(60).timestamp_millis())
+            && !answered.contains(&event.event_id())
     };
     let hear = |lane: &mut Rerun, event: Event| {
         lane.hear(&event, PARTITION, second(60).timestamp_millis())

@@ -137,6 +137,7 @@ async fn a_driver_or_order_that_is_taken_in_its_own_geo_is_a_contradiction() {
         let commitment = Commitment {
             order_version: 3,
             assignment: &assignment,
+            duty_at: None,
         };
         missed(
             store::commit(&mut tx, &[(GEO, commitment)]).await,
@@ -234,6 +235,7 @@ async fn a_second_trip_of_a_driver_and_a_fourth_order_of_a_trip_do_not_go_into_t
     let commitment = Commitment {
         order_version: 3,
         assignment: &other,
+        duty_at: None,
     };
     missed(
         store::commit(&mut tx, &[(GEO, commitment)]).await,

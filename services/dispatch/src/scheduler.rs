@@ -487,12 +487,4 @@ impl Scheduler {
     pub fn config(&self) -> &Config {
         &self.rules.config
     }
-
-    /// For how long the oldest of the waiting requests has been due for a driver at the door, by the configured tolerance.
-    pub fn oldest_due(&self, now: At) -> Seconds {
-        let tolerance = Seconds(self.rules.config.tolerance_s);
-        let first = self.queue.first_ready().next();
-        let due_at = first.map(|first| first.request.ready_at.minus(tolerance));
-        due_at.map_or(Seconds::ZERO, |at| now.since(at).max(Seconds::ZERO))
-    }
 }

@@ -196,7 +196,7 @@ pub struct RuntimeSettings {
     /// more memory, longer cycles.
     pub max_batch: usize,
     /// How long a small cycle waits for company after its first event, in milliseconds. Default: the processor's own, 50
-    /// for notifier and 1 for the others. Larger: fewer, cheaper cycles at low load, and that much more latency per hop.
+    /// for notifier and 0 for the others. Larger: fewer, cheaper cycles at low load, and that much more latency per hop.
     pub gather_ms: Option<u64>,
     /// Bytes of fetched messages held in memory, in MiB, and as many again in the client. Default 1.
     pub fetch_mb: usize,

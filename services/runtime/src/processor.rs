@@ -33,7 +33,7 @@ pub trait Processor: Sized + Send + Sync + 'static {
     type Answer: Send + 'static;
 
     /// How long a small cycle waits for company, unless `runtime.gather_ms` says otherwise.
-    const GATHER: Duration = Duration::from_millis(1);
+    const GATHER: Duration = Duration::ZERO;
 
     /// Reads a message. May fetch a schema; must not touch PostgreSQL.
     fn decode(

@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal;
 
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use opentelemetry::KeyValue;
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_otlp::WithExportConfig;
@@ -27,6 +27,11 @@ const SECONDS: [f64; 14] = [
 ];
 /// Buckets for counts of events.
 const EVENTS: [f64; 9] = [1.0, 5.0, 20.0, 50.0, 100.0, 250.0, 500.0, 1_000.0, 4_000.0];
+
+/// Buckets in minutes, from a slack that was missed by far to a wait that nobody forgives: what is before its time is negative.
+const MINUTES: [f64; 16] = [
+    -30.0, -15.0, -10.0, -5.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 30.0, 60.0,
+];
 
 /// Starts all three; call once per process, inside its async runtime.
 pub(crate) fn start(service: &str, settings: &TelemetrySettings) -> Result<Telemetry, ConfigError> {
@@ -58,17 +63,25 @@ pub(crate) fn start(service: &str, settings: &TelemetrySettings) -> Result<Telem
         .with(lines)
         .with(spans)
         .init();
-    let invalid = |error: metrics_exporter_prometheus::BuildError| {
-        ConfigError::invalid("telemetry", "metrics", error.to_string())
-    };
-    let metrics = PrometheusBuilder::new()
-        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)
-        .map_err(invalid)?
-        .set_buckets_for_metric(Matcher::Suffix("_events".to_owned()), &EVENTS)
-        .map_err(invalid)?
-        .install_recorder()
-        .map_err(invalid)?;
+    let invalid =
+        |error: BuildError| ConfigError::invalid("telemetry", "metrics", error.to_string());
+    let metrics = exposition().and_then(PrometheusBuilder::install_recorder);
+    let metrics = metrics.map_err(invalid)?;
     Ok(Telemetry { metrics, traces })
+}
+
+/// Every histogram by its unit: without buckets it would be a summary, which cannot be added up over instances.
+fn exposition() -> Result<PrometheusBuilder, BuildError> {
+    let units: [(&str, &[f64]); 3] = [
+        ("_seconds", &SECONDS),
+        ("_minutes", &MINUTES),
+        ("_events", &EVENTS),
+    ];
+    let mut builder = PrometheusBuilder::new();
+    for (suffix, buckets) in units {
+        builder = builder.set_buckets_for_metric(Matcher::Suffix(suffix.to_owned()), buckets)?;
+    }
+    Ok(builder)
 }
 
 fn exporter(service: &str, endpoint: &str) -> Result<SdkTracerProvider, ConfigError> {
@@ -102,6 +115,33 @@ impl Telemetry {
             && let Err(error) = traces.shutdown()
         {
             tracing::warn!(%error, "last spans not exported");
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use metrics::{histogram, with_local_recorder};
+
+    use super::*;
+
+    #[test]
+    fn histograms_of_every_unit_have_buckets_and_those_of_minutes_below_zero_as_well() {
+        let recorder = exposition().unwrap().build_recorder();
+        with_local_recorder(&recorder, || {
+            for name in ["commit_seconds", "slack_minutes", "batch_events"] {
+                histogram!(name).record(-1.5);
+            }
+        });
+        let text = recorder.handle().render();
+        for line in [
+            r#"commit_seconds_bucket{le="0.001"} 1"#,
+            r#"slack_minutes_bucket{le="-2"} 0"#,
+            r#"slack_minutes_bucket{le="-1"} 1"#,
+            r#"batch_events_bucket{le="1"} 1"#,
+        ] {
+            assert!(text.contains(line), "{line} in {text}");
         }
     }
 }

@@ -40,6 +40,9 @@ pub struct Options {
     /// A Meal Delivery Routing instance to play instead of a generated city
     #[arg(long)]
     pub instance: Option<PathBuf>,
+    /// The dispatch policy, as [assignment] policy names it [default: that of deploy/swift-eats.toml]
+    #[arg(long, value_name = "NAME")]
+    pub policy: Option<String>,
     /// How much goes wrong
     #[arg(long, value_enum, default_value_t = World::Calm)]
     pub world: World,

@@ -3,6 +3,7 @@
 use std::fs;
 
 use anyhow::{Context, Result, bail, ensure};
+use toml::Table;
 
 use super::Options;
 use super::city::Roads;
@@ -97,6 +98,13 @@ fn settings(
     settings.set("assignment.time_scale", options.speed);
     for (geo, road) in roads {
         settings.set(&format!("assignment.geos.{geo}.travel"), road.clone());
+    }
+    if let Some(policy) = &options.policy {
+        // A name that is none ends the start of assignment, which says so.
+        settings.set(
+            "assignment.policy",
+            Table::from_iter([("name".to_owned(), policy.clone().into())]),
+        );
     }
     // A phone answers within seconds of our time, however fast the city's runs; a processor that is killed needs some too.
     settings.set(

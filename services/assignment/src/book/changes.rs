@@ -10,6 +10,8 @@ use crate::order::{Driver, OpenOrder, OrderState, RowVersion};
 pub struct Commitment<'a> {
     pub order_version: i32,
     pub assignment: &'a Assignment,
+    /// When the driver came on duty here: if he has done so in another geo since, he is that one's. `None`: he may be had anyway.
+    pub duty_at: Option<At>,
 }
 
 /// All changes but commitments and ends; versions are those the rows have now.

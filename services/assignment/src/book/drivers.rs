@@ -44,7 +44,7 @@ pub(super) struct Said<'a> {
     pub(super) order_id: Uuid,
     event_id: Uuid,
     occurred_at: DateTime<Utc>,
-    location: Option<&'a value::Point>,
+    pub(super) location: Option<&'a value::Point>,
 }
 
 impl Book {

@@ -7,7 +7,8 @@ use uuid::Uuid;
 use super::Book;
 use super::drivers::{Spoken, spoken};
 use crate::decide::{Outcome, decide};
-use crate::event::Event;
+use crate::event::{Event, happened_at};
+use crate::units;
 
 /// The message that the fact answers, if it answers one.
 pub fn caused_by(fact: &Fact) -> Option<Uuid> {
@@ -23,7 +24,8 @@ pub fn caused_by(fact: &Fact) -> Option<Uuid> {
 
 impl Book {
     /// Whether the message, heard now, would cause a fact: that an order in a driver's hands has come further or left them.
-    pub fn would_tell(&self, event: &Event) -> bool {
+    /// `timestamp_ms`: broker time.
+    pub fn would_tell(&self, event: &Event, timestamp_ms: i64) -> bool {
         match event {
             Event::Request(DriverAssignmentRequest::AssignmentCancelled(event)) => {
                 let order_id = OrderId(event.order_id);
@@ -34,11 +36,17 @@ impl Book {
             }
             Event::Driver(event) => match spoken(event) {
                 Spoken::Offline(event) => {
-                    let trip = self.scheduler.trip_of(&DriverId::new(&*event.driver_id));
-                    let mut legs = trip.iter();
-                    legs.any(|leg| leg.phase < Phase::PickedUp || !leg.reported)
+                    let driver_id = DriverId::new(&*event.driver_id);
+                    let at = happened_at(event.occurred_at, timestamp_ms);
+                    let known = self.drivers.get(&driver_id);
+                    let mut legs = self.scheduler.trip_of(&driver_id).iter();
+                    known.is_some_and(|known| known.duty_at <= at)
+                        && legs.any(|leg| leg.phase < Phase::PickedUp || !leg.reported)
                 }
                 Spoken::OfOrder(said) => {
+                    if said.location.is_some_and(|it| units::point(it).is_err()) {
+                        return false;
+                    }
                     let driver_id = DriverId::new(said.driver_id);
                     let standing = self.standing(OrderId(said.order_id), &driver_id);
                     match decide(standing, said.word) {

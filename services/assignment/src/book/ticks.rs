@@ -21,7 +21,7 @@ pub struct Ticked {
     pub candidates: usize,
     /// Since when positions have been followed.
     pub listening_since: At,
-    /// Decisions that the tables refused, because the driver holds an order of another geo.
+    /// Decisions that the tables refused, because the driver belongs to another geo.
     pub refused: BTreeSet<OrderId>,
 }
 
@@ -30,6 +30,8 @@ pub struct Ticked {
 pub struct Pulse {
     pub due: usize,
     pub matched: usize,
+    /// Of those that still wait, how many are due for a driver at the door, whether anybody is free or not.
+    pub waiting: usize,
     /// For how long the oldest of those that still wait has been due for a driver at the door.
     pub oldest_due: Seconds,
     /// By what travel times were multiplied.
@@ -118,6 +120,7 @@ impl Book {
         Pulse {
             due: tick.due,
             matched: tick.matched,
+            waiting: self.scheduler.due_at_door(tick.at),
             oldest_due: self.scheduler.oldest_due(tick.at),
             travel_factor: tick.travel_factor,
             decided: decided
@@ -133,15 +136,17 @@ impl Book {
         let commitments = decisions.filter_map(|decision| {
             let assignment = self.scheduler.assignment_of(decision.order_id)?;
             let order_version = self.orders.get(&decision.order_id)?.order_version;
+            let driver = self.drivers.get(&decision.driver_id);
             Some(Commitment {
                 order_version,
                 assignment,
+                duty_at: driver.map(|driver| driver.duty_at),
             })
         });
         commitments.collect()
     }
 
-    /// The tables took all commitments but these, whose drivers hold orders of other geos: those orders compete again.
+    /// The tables took all commitments but these, whose drivers belong to other geos: those orders compete again.
     /// Makes the rest known.
     pub fn conclude(&mut self, refused: BTreeSet<OrderId>, now: DateTime<Utc>) -> Option<Ticked> {
         let mut ticked = self.ticked.take()?;

@@ -233,7 +233,8 @@ impl Lane {
 
 /// It would be told of now, and was not: the lane heard something else first.
 fn is_untold(rerun: &Rerun, tape: &Tape, heard: &Heard) -> bool {
-    rerun.book().would_tell(&heard.event) && !tape.is_answered(heard.event.event_id())
+    let timestamp_ms = heard.at.timestamp_millis();
+    rerun.book().would_tell(&heard.event, timestamp_ms) && !tape.is_answered(heard.event.event_id())
 }
 
 /// Ticks that name none were decided before anything was learned of travel times.

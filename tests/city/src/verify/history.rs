@@ -159,7 +159,7 @@ impl History {
         for (id, order) in &orders {
             self.judge_order(*id, order, &mut report);
         }
-        self.judge_drivers();
+        report.sharing = self.judge_drivers();
         self.judge_unreadable();
         report.money_difference = self.judge_ledger();
         report.ledger = self.ledger.as_ref().map(Books::totals);
@@ -377,10 +377,15 @@ impl History {
         Some(difference)
     }
 
-    fn judge_drivers(&mut self) {
+    /// How many orders were given to drivers together with others.
+    fn judge_drivers(&mut self) -> u64 {
+        let mut sharing = 0;
         for (driver, trips) in std::mem::take(&mut self.shifts).into_trips() {
             self.check(Check::OneTripPerDriver, true, String::new);
             for trip in &trips {
+                if trip.orders.len() > 1 {
+                    sharing += trip.orders.len() as u64;
+                }
                 let few = trip.orders.len() <= MOST_ORDERS;
                 self.check(Check::OneTripPerDriver, few, || {
                     format!("{driver} got {:?} on one trip", trip.orders)
@@ -394,6 +399,7 @@ impl History {
                 });
             }
         }
+        sharing
     }
 
     fn judge_unreadable(&mut self) {

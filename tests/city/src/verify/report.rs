@@ -20,6 +20,8 @@ pub struct Report {
     pub payment_failed: u64,
     pub cancelled: u64,
     pub undeliverable: u64,
+    /// Orders that a driver was given together with others, on one trip.
+    pub sharing: u64,
     /// Orders placed that have no end.
     pub lost: u64,
     /// Events, ends, steps or notifications that are there more than once.
@@ -159,6 +161,7 @@ impl Report {
             ("payment failed", self.payment_failed),
             ("cancelled", self.cancelled),
             ("undeliverable", self.undeliverable),
+            ("sharing a trip", self.sharing),
         ] {
             writeln!(f, "orders {end:<21} {orders:>9}")?;
         }

@@ -238,7 +238,10 @@ fn on_one_trip() -> Vec<Entry> {
 
 #[test]
 fn the_orders_of_one_trip_are_held_together() {
-    assert!(judge(&on_one_trip()).holds());
+    let report = judge(&on_one_trip());
+    assert!(report.holds());
+    assert_eq!(report.sharing, 2);
+    assert_eq!(judge(&good()).sharing, 0);
 }
 
 #[test]
