@@ -155,7 +155,7 @@ pub struct BundleConfig {
     /// twice where once would do, and food waits for them.
     pub detour_weight: f64,
     /// By how much later any order of a shared trip may come than by the same driver, setting out at the same time, on a trip
-    /// of its own: its companions' food and doors together. As estimated when the trip is decided. Default 900. Too low:
+    /// of its own: its companions' food and doors together. As estimated when the trip is decided. Default 1200. Too low:
     /// hardly any trip is shared; too high: a customer pays for his neighbour's order.
     pub max_detour_s: f64,
 }
@@ -167,7 +167,7 @@ impl Default for BundleConfig {
             max_orders: Stop::MOST,
             spread_s: 900.0,
             detour_weight: 0.1,
-            max_detour_s: 900.0,
+            max_detour_s: 1200.0,
         }
     }
 }
