@@ -39,6 +39,14 @@ impl Lanes {
         }
     }
 
+    /// She came on duty here, and five seconds later there.
+    async fn crossed(tx: &mut PgConnection) -> Self {
+        let mut lanes = Self::load(tx).await;
+        lanes.here(tx, 0, &[online("ada", second(0), 10)]).await;
+        lanes.there(tx, 5, &[online("ada", second(5), 10)]).await;
+        lanes
+    }
+
     async fn here(&mut self, tx: &mut PgConnection, at: i64, events: &[Event]) -> Told {
         cycle(&mut self.here, tx, GEO, second(at), events).await
     }
@@ -135,13 +143,7 @@ async fn who_crosses_without_a_word_is_refused_where_he_was_and_leaves_its_pool(
 async fn a_lane_that_was_taken_over_does_not_get_back_who_has_crossed() {
     let pool = pool().await;
     let mut tx = pool.begin().await.unwrap();
-    let mut lanes = Lanes::load(&mut tx).await;
-    lanes
-        .here(&mut tx, 0, &[online("ada", second(0), 10)])
-        .await;
-    lanes
-        .there(&mut tx, 5, &[online("ada", second(5), 10)])
-        .await;
+    let mut lanes = Lanes::crossed(&mut tx).await;
     lanes.here = load(&mut tx, GEO).await;
     // Her phone told the first geo where she is once more before it knew.
     let events = [ping("ada", second(5), 10), requested(1, 1, second(6), 60)];
@@ -154,13 +156,7 @@ async fn a_lane_that_was_taken_over_does_not_get_back_who_has_crossed() {
 async fn who_comes_back_is_where_he_came_on_duty_last() {
     let pool = pool().await;
     let mut tx = pool.begin().await.unwrap();
-    let mut lanes = Lanes::load(&mut tx).await;
-    lanes
-        .here(&mut tx, 0, &[online("ada", second(0), 10)])
-        .await;
-    lanes
-        .there(&mut tx, 5, &[online("ada", second(5), 10)])
-        .await;
+    let mut lanes = Lanes::crossed(&mut tx).await;
     lanes
         .here(&mut tx, 9, &[online("ada", second(9), 10)])
         .await;
