@@ -69,6 +69,25 @@ struct Touched {
     recalled: Vec<OrderId>,
 }
 
+impl Touched {
+    fn is_empty(&self) -> bool {
+        let Self {
+            orders,
+            drivers,
+            phases,
+            ended,
+            drives,
+            recalled,
+        } = self;
+        orders.is_empty()
+            && drivers.is_empty()
+            && phases.is_empty()
+            && ended.is_empty()
+            && drives.is_empty()
+            && recalled.is_empty()
+    }
+}
+
 /// Where a message came from.
 #[derive(Clone, Copy, Debug)]
 pub struct Origin<'a> {

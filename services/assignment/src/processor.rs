@@ -150,13 +150,7 @@ impl Processor for Assignment {
         recall(&mut cycle.lanes, tx).await?;
         for lane in &mut cycle.lanes {
             apply_messages(lane, now);
-            if lane.state.tick_wanted(now) {
-                let LaneState { book, metrics, .. } = &mut *lane.state;
-                let begun = Instant::now();
-                let pulse = book.tick(now);
-                metrics.ticked(pulse, begun.elapsed());
-                lane.state.last_tick = now;
-            }
+            lane.state.tick(now);
         }
         let ticked = commit(&mut cycle.lanes, now, tx).await?;
         self.save(&mut cycle.lanes, now, tx).await?;
@@ -164,12 +158,30 @@ impl Processor for Assignment {
             self.publish(lane, ticked, now)?;
             let LaneState { metrics, book, .. } = &mut *lane.state;
             metrics.stored(book);
-            match lane.state.next_tick(now + lane.state.lane.pause) {
+            match lane.state.next_tick(now) {
                 Some(at) => lane.effects.set_timer(Timer::Tick, at),
                 None => lane.effects.cancel_timer(Timer::Tick),
             }
         }
         Ok(())
+    }
+
+    /// Most ticks decide nothing, and cost no transaction.
+    fn fire(
+        &self,
+        state: &mut LaneState,
+        timers: &[Timer],
+        now: DateTime<Utc>,
+    ) -> Option<Vec<(Timer, Option<DateTime<Utc>>)>> {
+        if timers != [Timer::Tick] {
+            return None;
+        }
+        state.tick(now);
+        if state.book.has_changes() {
+            return None;
+        }
+        state.metrics.stored(&mut state.book);
+        Some(vec![(Timer::Tick, state.next_tick(now))])
     }
 
     fn observe(
@@ -217,14 +229,21 @@ impl Processor for Assignment {
 }
 
 impl LaneState {
-    /// Whether the scheduler has something to decide now.
-    fn tick_wanted(&self, now: DateTime<Utc>) -> bool {
-        now >= self.opens_at && self.book.next_tick().is_some_and(|at| at <= units::at(now))
+    /// Lets the scheduler decide, if it has something to decide now and has not done so for this cycle.
+    fn tick(&mut self, now: DateTime<Utc>) {
+        let due = self.book.next_tick().is_some_and(|at| at <= units::at(now));
+        if now < self.opens_at || !due || self.book.has_ticked() {
+            return;
+        }
+        let begun = Instant::now();
+        let pulse = self.book.tick(now);
+        self.metrics.ticked(pulse, begun.elapsed());
+        self.last_tick = now;
     }
 
-    /// When to look again, not before `earliest`.
-    fn next_tick(&self, earliest: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let earliest = earliest.max(self.opens_at);
+    /// When to look again after this instant.
+    fn next_tick(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let earliest = (now + self.lane.pause).max(self.opens_at);
         // A date beyond the calendar is no date.
         let wanted = self.book.next_tick().filter(|at| *at < At::MAX)?;
         Some(units::instant(wanted).max(earliest))

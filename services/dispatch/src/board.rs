@@ -11,6 +11,7 @@ use crate::driver::Driver;
 use crate::fleet::{Candidate, Fleet, Stir};
 use crate::ids::{DriverId, OrderId, TripId};
 use crate::queue::{Due, Pending, Queue};
+use crate::request::Request;
 use crate::rules::Rules;
 use crate::time::{At, Seconds};
 use crate::trip::Trips;
@@ -71,6 +72,12 @@ impl<'a> Board<'a> {
         self.fleet
             .nearest_but(pending, self.now, self.rules, except)
             .map(|(candidate, _)| candidate)
+    }
+
+    /// Whether the request is due for a driver, if one is at the edge of its search radius: if not, it is due for nobody.
+    pub(crate) fn may_send(&self, request: &Request) -> bool {
+        let edge = self.rules.travel.seconds(request.search_radius_m, self.now);
+        self.now >= request.due_at(self.rules.tolerance, edge)
     }
 
     /// Whether the driver may take all these orders now, and each is due for him.

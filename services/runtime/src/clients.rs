@@ -70,6 +70,9 @@ pub(crate) fn membership(
     config
 }
 
+/// What one partition gives at a time: all that are behind answer at once, and their answers count beside the queue.
+const PARTITION_BYTES: &str = "65536";
+
 /// The consumer that reads what the lanes say.
 pub(crate) fn reader(
     kafka: &KafkaSettings,
@@ -92,9 +95,23 @@ pub(crate) fn reader(
             "queued.max.messages.kbytes",
             (runtime.fetch_mb * 1024).to_string(),
         )
-        // Of one partition at a time: all that are behind answer at once, and their answers count beside the queue.
-        .set("fetch.message.max.bytes", "65536")
+        .set("fetch.message.max.bytes", PARTITION_BYTES)
         .set("statistics.interval.ms", "5000");
+    config
+}
+
+/// The consumer of soft sources. What it is told comes in as rarely as a wait allows: the cost of a fetch, here and at the
+/// broker, hardly depends on how much it brings.
+pub(crate) fn soft_reader(
+    kafka: &KafkaSettings,
+    runtime: &RuntimeSettings,
+    identity: &Identity,
+) -> ClientConfig {
+    let mut config = reader(kafka, runtime, identity);
+    config
+        .set("client.id", identity.client("soft-reader"))
+        // What one partition gives at a time: who is behind never waits.
+        .set("fetch.min.bytes", PARTITION_BYTES);
     config
 }
 

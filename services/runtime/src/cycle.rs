@@ -69,9 +69,13 @@ impl<P: Processor> Engine<P> {
     /// Runs one cycle over all lanes that have something to do; says whether there were any.
     pub(crate) async fn cycle(&mut self) -> bool {
         let now = Utc::now();
-        let mut parts = self.pick(now);
-        if parts.is_empty() {
+        let picked = self.pick(now);
+        if picked.is_empty() {
             return false;
+        }
+        let mut parts = self.fire(now, picked);
+        if parts.is_empty() {
+            return true;
         }
         let started = Instant::now();
         let events: usize = parts.iter().map(|part| part.events).sum();
@@ -130,6 +134,26 @@ impl<P: Processor> Engine<P> {
             room -= part.events.min(room);
             self.picked_last = Some(id);
             parts.push(part);
+        }
+        parts
+    }
+
+    /// Lets the lanes to which nothing but timers happened fire them in memory, and puts those back that leave nothing to store;
+    /// returns the others.
+    fn fire(&mut self, now: DateTime<Utc>, picked: Vec<Part<P>>) -> Vec<Part<P>> {
+        let mut parts = Vec::with_capacity(picked.len());
+        for mut part in picked {
+            let Some(timers) = part.fire(&*self.parts.processor, now) else {
+                parts.push(part);
+                continue;
+            };
+            part.running.timers.fired(&part.timers);
+            for (timer, at) in timers {
+                part.running.timers.set(timer, at);
+            }
+            if let Some(slot) = self.slots.get_mut(&part.lane.id) {
+                slot.phase = Phase::Running(part.running);
+            }
         }
         parts
     }

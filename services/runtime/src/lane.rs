@@ -161,4 +161,9 @@ impl Topology {
     pub fn lanes(&self) -> impl Iterator<Item = &Arc<Lane>> {
         self.lanes.values()
     }
+
+    pub(crate) fn has_soft_sources(&self) -> bool {
+        self.lanes()
+            .any(|lane| lane.sources.iter().any(SourcePartition::is_soft))
+    }
 }

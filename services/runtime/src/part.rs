@@ -73,6 +73,20 @@ impl<P: Processor> Part<P> {
         }
     }
 
+    /// Lets timers that are all that happened fire in memory; `None` if there is more to do.
+    #[allow(clippy::type_complexity)]
+    pub(crate) fn fire(
+        &mut self,
+        processor: &P,
+        now: DateTime<Utc>,
+    ) -> Option<Vec<(P::Timer, Option<DateTime<Utc>>)>> {
+        if self.timers.is_empty() || self.events > self.timers.len() {
+            return None;
+        }
+        let timers: Vec<P::Timer> = self.timers.iter().map(|(_, timer)| timer.clone()).collect();
+        processor.fire(&mut self.running.state, &timers, now)
+    }
+
     /// Positions once this cycle's messages are applied.
     pub(crate) fn positions(&self) -> Vec<i64> {
         let mut positions = self.running.positions.clone();

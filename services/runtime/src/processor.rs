@@ -67,6 +67,18 @@ pub trait Processor: Sized + Send + Sync + 'static {
         Vec::new()
     }
 
+    /// Lets timers fire that are all that happened to a lane, in memory only. `Some`: there was nothing to store or to publish,
+    /// and these timers are set or cancelled. `None`: a cycle follows at once, at the same instant and with the same timers, and
+    /// applies what has to be stored. The default leaves everything to the cycle.
+    fn fire(
+        &self,
+        _state: &mut Self::State,
+        _timers: &[Self::Timer],
+        _now: DateTime<Utc>,
+    ) -> Option<Vec<(Self::Timer, Option<DateTime<Utc>>)>> {
+        None
+    }
+
     /// All soft sources have been read up to where they ended when the lane was taken over; called once per take-over, for a
     /// processor that waits for it before it acts. Returns timers to set.
     fn caught_up(

@@ -1,4 +1,8 @@
-//! Reading: one consumer with manual assignment that starts each partition where PostgreSQL says.
+//! Reading: consumers with manual assignment that start each partition where PostgreSQL says.
+//!
+//! One consumer reads what is answered for, as soon as it is there. Soft sources, if there are any, have one of their own, which
+//! lets their messages come together first: nobody waits for one, they come by the thousand, and asking for a few at a time is
+//! most of what they would cost.
 //!
 //! Every message is tagged with the *incarnation* of its lane, the number of the recovery that started the reading. The
 //! thread that polls is the thread that assigns, so no message fetched for an earlier incarnation can carry a later tag;
@@ -42,16 +46,25 @@ enum Command {
     Assign {
         lane: LaneId,
         incarnation: u64,
-        at: Vec<(SourcePartition, i64)>,
+        at: Vec<Start>,
     },
     Unassign {
         sources: Vec<SourcePartition>,
     },
 }
 
-/// Handle of the reading thread; dropping it ends the thread.
+/// From where a partition is read.
+struct Start {
+    /// Of the source partition in its lane.
+    index: usize,
+    source: SourcePartition,
+    offset: i64,
+}
+
+/// Handle of the reading threads; dropping it ends them.
 pub(crate) struct Reader {
-    commands: Sender<Command>,
+    prompt: Sender<Command>,
+    soft: Option<Sender<Command>>,
 }
 
 /// How long a poll waits; also how late a command may be noticed.
@@ -62,41 +75,49 @@ const BATCH_BYTES: usize = 1 << 20;
 const BATCHES: usize = 4;
 
 impl Reader {
+    /// `soft`: for the consumer of soft sources, if there are any.
     pub(crate) fn start(
-        config: &ClientConfig,
+        prompt: &ClientConfig,
+        soft: Option<&ClientConfig>,
     ) -> Result<(Self, tokio_mpsc::Receiver<Read>), KafkaError> {
         let (reads, received) = tokio_mpsc::channel(BATCHES);
-        let context = ReadContext {
-            reads: reads.clone(),
+        let reader = Self {
+            prompt: Polling::start("reader", prompt, reads.clone())?,
+            soft: soft
+                .map(|soft| Polling::start("soft reader", soft, reads))
+                .transpose()?,
         };
-        let consumer: BaseConsumer<ReadContext> = config.create_with_context(context)?;
-        let (commands, received_commands) = channel();
-        let polling = Polling {
-            consumer,
-            commands: received_commands,
-            reads,
-            owners: HashMap::new(),
-        };
-        std::thread::Builder::new()
-            .name("reader".to_owned())
-            .spawn(move || polling.run())
-            .map_err(|error| KafkaError::ClientCreation(error.to_string()))?;
-        Ok((Self { commands }, received))
+        Ok((reader, received))
     }
 
     /// Reads a lane's partitions from the given offsets on, tagged with `incarnation`.
     pub(crate) fn assign(&self, lane: LaneId, incarnation: u64, at: Vec<(SourcePartition, i64)>) {
-        // The thread ends only after this handle: nobody is there to miss the command.
-        _ = self.commands.send(Command::Assign {
-            lane,
+        let starts = at.into_iter().enumerate();
+        let starts = starts.map(|(index, (source, offset))| Start {
+            index,
+            source,
+            offset,
+        });
+        let (soft, prompt) = starts.partition(|start| start.source.is_soft());
+        let assign = |at| Command::Assign {
+            lane: lane.clone(),
             incarnation,
             at,
-        });
+        };
+        self.send(assign(prompt), assign(soft));
     }
 
     /// Stops reading.
     pub(crate) fn unassign(&self, sources: Vec<SourcePartition>) {
-        _ = self.commands.send(Command::Unassign { sources });
+        let (soft, prompt) = sources.into_iter().partition(SourcePartition::is_soft);
+        let unassign = |sources| Command::Unassign { sources };
+        self.send(unassign(prompt), unassign(soft));
+    }
+
+    fn send(&self, prompt: Command, soft: Command) {
+        // The threads end only after this handle: nobody is there to miss a command.
+        _ = self.prompt.send(prompt);
+        _ = self.soft.as_ref().map(|commands| commands.send(soft));
     }
 }
 
@@ -116,6 +137,29 @@ struct Polling {
 }
 
 impl Polling {
+    /// Starts a consumer with a thread of its own.
+    fn start(
+        name: &str,
+        config: &ClientConfig,
+        reads: tokio_mpsc::Sender<Read>,
+    ) -> Result<Sender<Command>, KafkaError> {
+        let context = ReadContext {
+            reads: reads.clone(),
+        };
+        let (commands, received_commands) = channel();
+        let polling = Self {
+            consumer: config.create_with_context(context)?,
+            commands: received_commands,
+            reads,
+            owners: HashMap::new(),
+        };
+        std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || polling.run())
+            .map_err(|error| KafkaError::ClientCreation(error.to_string()))?;
+        Ok(commands)
+    }
+
     fn run(mut self) {
         loop {
             match self.next_command() {
@@ -167,12 +211,17 @@ impl Polling {
         &mut self,
         lane: &LaneId,
         incarnation: u64,
-        at: Vec<(SourcePartition, i64)>,
+        at: Vec<Start>,
     ) -> Result<(), KafkaError> {
-        let sources: Vec<SourcePartition> = at.iter().map(|(source, _)| source.clone()).collect();
+        let sources: Vec<SourcePartition> = at.iter().map(|start| start.source.clone()).collect();
         self.unassign(&sources)?;
         let mut list = TopicPartitionList::with_capacity(at.len());
-        for (index, (source, offset)) in at.into_iter().enumerate() {
+        for Start {
+            index,
+            source,
+            offset,
+        } in at
+        {
             list.add_partition_offset(
                 &source.source.topic,
                 source.partition,

@@ -153,7 +153,9 @@ where
     let publisher =
         tokio::task::spawn_blocking(move || Publisher::start(producer, timeout, probe)).await;
     let publisher = publisher.map_err(|error| ServiceError::Build(error.into()))??;
-    let (reader, reads) = Reader::start(&clients::reader(kafka, runtime, &identity))?;
+    let soft = clients::soft_reader(kafka, runtime, &identity);
+    let soft = service.topology.has_soft_sources().then_some(&soft);
+    let (reader, reads) = Reader::start(&clients::reader(kafka, runtime, &identity), soft)?;
     let asker = Arc::new(clients::asker(kafka, runtime, &identity).create()?);
     let (events, ownership) = mpsc::unbounded_channel();
     let subscription = service.topology.subscription();

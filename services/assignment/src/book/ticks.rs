@@ -114,6 +114,16 @@ impl Book {
         pulse
     }
 
+    /// Whether a tick has decided something that [`Book::conclude`] has not heard of yet.
+    pub fn has_ticked(&self) -> bool {
+        self.ticked.is_some()
+    }
+
+    /// Whether anything is to be stored or told.
+    pub fn has_changes(&self) -> bool {
+        self.has_ticked() || !self.facts.is_empty() || !self.touched.is_empty()
+    }
+
     fn pulse(&self, tick: &Tick) -> Pulse {
         let decided = tick.decisions.iter();
         let held = tick.holds.iter();

@@ -113,13 +113,14 @@ struct Planned {
 }
 
 impl Lookahead {
-    /// The plan for this board; `None` when nobody is free whom it could send.
+    /// The plan for this board; `None` when it could send nobody.
     fn plan(&self, board: &Board<'_>) -> Option<Plan> {
         if board.fleet.candidates() == 0 {
             return None;
         }
         let known = self.known(board);
-        if known.is_empty() {
+        // While nobody could have to leave yet a plan would bind nobody, and the next tick makes another.
+        if board.due.is_empty() && !known.iter().any(|request| board.may_send(request)) {
             return None;
         }
         let errands = self.errands(board, &known);
