@@ -44,6 +44,26 @@ fn a_request_waits_until_its_slack_is_within_tolerance() {
 }
 
 #[test]
+fn a_tick_that_decides_nothing_leaves_nothing_to_store() {
+    let mut lane = Lane::new();
+    let events = [
+        online("ada", second(0), 10),
+        requested(1, 3, second(0), 400),
+    ];
+    lane.cycle(second(0), &events);
+    lane.0.tick(second(211));
+    assert!(!lane.0.has_changes());
+    lane.hear(&ping("ada", second(212), 10), second(212));
+    lane.0.tick(second(213));
+    assert!(lane.0.has_ticked() && lane.0.has_changes());
+    lane.0.conclude(BTreeSet::new(), second(213));
+    assert!(!lane.0.has_ticked() && lane.0.has_changes());
+    lane.0.take_facts();
+    lane.store();
+    assert!(!lane.0.has_changes());
+}
+
+#[test]
 fn an_assignment_says_what_it_answers_and_what_is_expected() {
     let mut lane = Lane::new();
     let request = requested(1, 3, second(0), 60);

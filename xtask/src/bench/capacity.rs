@@ -24,11 +24,11 @@ const PEAK_HOURS_A_DAY: f64 = 8.0;
 const BUSY: f64 = 0.7;
 /// Kafka's replicas, and brokers.
 const REPLICAS: f64 = 3.0;
-/// Clients of Kafka in a process (membership, reader, asker, producer), each with a connection per broker and one to its
-/// coordinator; most connections of its pool to PostgreSQL.
-const KAFKA_CONNECTIONS: f64 = 4.0 * (REPLICAS + 1.0);
-const POSTGRES_CONNECTIONS: f64 = 2.0;
 const PROCESSORS: f64 = 4.0;
+/// Clients of Kafka in a process (membership, reader, asker, producer, and in one of the four a reader of positions), each with a
+/// connection per broker and one to its coordinator; most connections of its pool to PostgreSQL.
+const KAFKA_CONNECTIONS: f64 = (4.0 + 1.0 / PROCESSORS) * (REPLICAS + 1.0);
+const POSTGRES_CONNECTIONS: f64 = 2.0;
 /// Days for which events, positions and rows are kept.
 const KEPT_EVENTS: f64 = 7.0;
 const KEPT_PINGS: f64 = 1.0;

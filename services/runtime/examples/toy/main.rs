@@ -1,7 +1,7 @@
 //! The smallest processor that uses all of the runtime: it counts keys, and publishes every count.
 //!
 //! The fault tests run it as a process of its own and kill, stop or cut it off. A message is a command: `add` counts its
-//! key; `later <ms>` counts it when a timer fires; `call` counts it when an outside call is answered; `reject` asks for a
+//! key; `later <ms>` counts it when a timer fires; `doze <n>` when a timer has fired so often for nothing, `call` counts it when an outside call is answered; `reject` asks for a
 //! dead letter; `break` makes PostgreSQL fail for good; anything else cannot be read. Each count is published to the
 //! output as `<count>` under the key, on the partition it came from, so a reader sees 1, 2, 3, ... per key and partition,
 //! and a gap, a repetition or a swap shows.
@@ -125,6 +125,7 @@ struct Toy {
 enum Command {
     Add,
     Later(TimeDelta),
+    Doze(u32),
     Call,
     Reject,
     Break,
@@ -140,6 +141,8 @@ struct Event {
 struct Counts {
     counts: HashMap<String, i64>,
     pending: BTreeMap<String, String>,
+    /// How often timers are yet to fire for nothing; what is not remembered fires for good.
+    dozes: HashMap<String, u32>,
     soft: String,
 }
 
@@ -175,6 +178,7 @@ impl Processor for Toy {
             ["later", ms] => Command::Later(TimeDelta::milliseconds(
                 ms.parse().map_err(|_| unreadable())?,
             )),
+            ["doze", times] => Command::Doze(times.parse().map_err(|_| unreadable())?),
             _ => return Err(unreadable()),
         };
         Ok(Event { key, command })
@@ -238,6 +242,12 @@ impl Processor for Toy {
                         lane.effects.set_timer(id, now + wait);
                         Verdict::Done
                     }
+                    Command::Doze(times) => {
+                        remember(lane, &id, &key, Some(now), tx).await?;
+                        lane.state.dozes.insert(id.clone(), times);
+                        lane.effects.set_timer(id, now);
+                        Verdict::Done
+                    }
                     Command::Call => {
                         remember(lane, &id, &key, None, tx).await?;
                         lane.effects.call(id);
@@ -277,6 +287,24 @@ impl Processor for Toy {
             save(lane, &changed, tx).await?;
         }
         Ok(())
+    }
+
+    fn fire(
+        &self,
+        state: &mut Counts,
+        timers: &[String],
+        now: DateTime<Utc>,
+    ) -> Option<Vec<(String, Option<DateTime<Utc>>)>> {
+        let dozing = |id: &String| state.dozes.get(id).is_some_and(|left| *left > 0);
+        if !timers.iter().all(dozing) {
+            return None;
+        }
+        metrics::counter!("toy_dozed_total").increment(timers.len() as u64);
+        for id in timers {
+            state.dozes.entry(id.clone()).and_modify(|left| *left -= 1);
+        }
+        let soon = Some(now + TimeDelta::milliseconds(1));
+        Some(timers.iter().map(|id| (id.clone(), soon)).collect())
     }
 
     fn observe(

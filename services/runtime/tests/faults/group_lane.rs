@@ -37,6 +37,23 @@ async fn timers_and_calls_outlive_a_crash_and_fire_once() {
 }
 
 #[tokio::test]
+async fn timers_that_leave_nothing_to_store_fire_without_a_transaction() {
+    let world = World::new("doze", 1).await;
+    let toy = world.toy("a").start();
+    world.feed(1).await;
+    world.settle().await;
+    let transactions = "SELECT version FROM toy.lanes";
+    let before = world.number(transactions).await;
+    world.send([Command::new(0, "k0", "doze 50")]).await;
+    world.settle().await;
+    assert_eq!(toy.metric("toy_dozed_total").await, Some(50.0));
+    // The command, the timer that counts it, and tidying up between and after.
+    let transactions = world.number(transactions).await - before;
+    assert!((2..=4).contains(&transactions), "{transactions}");
+    toy.has_violated_nothing().await;
+}
+
+#[tokio::test]
 async fn a_group_of_partitions_is_one_lane_whatever_crashes() {
     let world = World::grouped("group", 3).await;
     let start = || world.toy("a").set("RUNTIME__MAX_BATCH", 5);

@@ -87,7 +87,9 @@ impl Command {
 
     fn is_counted(&self) -> bool {
         let verb = self.value.split(|byte| *byte == b' ').next();
-        [&b"add"[..], b"later", b"call"].map(Some).contains(&verb)
+        [&b"add"[..], b"later", b"doze", b"call"]
+            .map(Some)
+            .contains(&verb)
     }
 }
 
