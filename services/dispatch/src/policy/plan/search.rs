@@ -2,11 +2,11 @@
 //! move, and pairs of routes exchange stops or tails, as long as that lowers the total cost.
 //!
 //! A move is tried again only where something changed since, and only towards the errand's candidates. The
-//! budget counts evaluated routes, not time, so that it ends alike everywhere; when it is spent, what has
-//! been found stands.
+//! budget counts the changes that are looked at, not time, so that it ends alike everywhere; those that a bound rules out
+//! count as well, so no bound changes a plan. When it is spent, what has been found stands.
 
 use super::matching::Candidate;
-use super::route::{Followed, Splice};
+use super::splice::{Followed, Splice, surely, surpasses};
 use super::{Problem, Route, Stop};
 
 /// A gain below this (seconds) is none: rounding must not let the search run in circles.
@@ -125,10 +125,13 @@ impl<'a> Search<'a> {
     }
 
     /// What the spliced route costs the vehicle, if that is below the limit.
-    fn try_out(&mut self, vehicle: usize, splice: Splice, limit: f64) -> Option<f64> {
-        self.effort = self.effort.saturating_sub(1);
+    fn try_out(&self, vehicle: usize, splice: Splice, limit: f64) -> Option<f64> {
         self.problem
             .spliced_cost(vehicle, splice, &self.routes, &self.followed, limit)
+    }
+
+    fn spend(&mut self) {
+        self.effort = self.effort.saturating_sub(1);
     }
 
     fn follow(&mut self, vehicle: usize) {
@@ -177,6 +180,7 @@ impl<'a> Search<'a> {
                 stop: Some(Stop::of(errand)),
                 end: (vehicle, stop),
             };
+            self.spend();
             if let Some(cost) = self.try_out(vehicle, splice, base + *limit - GAIN) {
                 *limit = cost - base;
                 *best = Some(Slot {
@@ -218,6 +222,7 @@ impl<'a> Search<'a> {
                     stop: Some(shared.with(turn, errand)),
                     end: (vehicle, stop + 1),
                 };
+                self.spend();
                 if let Some(cost) = self.try_out(vehicle, splice, base + *limit - GAIN) {
                     *limit = cost - base;
                     *best = Some(Slot {
@@ -273,6 +278,7 @@ impl<'a> Search<'a> {
             stop: stops[stop].without(errand),
             end: (vehicle, stop + 1),
         };
+        self.spend();
         let Some(cost) = self.try_out(vehicle, without, f64::INFINITY) else {
             return false;
         };
@@ -343,8 +349,15 @@ impl<'a> Search<'a> {
                 if !tails && cut == self.routes[other].stops.len() {
                     continue;
                 }
+                self.spend();
+                let Some([least, rest]) = self.least((one, stop), (other, cut), tails) else {
+                    continue;
+                };
+                if surpasses(least + rest, best) {
+                    continue;
+                }
                 let [ours, theirs] = self.exchanged((one, stop), (other, cut), tails);
-                if let Some(first) = self.try_out(one, ours, best)
+                if let Some(first) = self.try_out(one, ours, best - surely(rest))
                     && let Some(second) = self.try_out(other, theirs, best - first)
                 {
                     best = first + second;
@@ -365,6 +378,16 @@ impl<'a> Search<'a> {
             self.price(vehicle);
         }
         true
+    }
+
+    /// What both routes cost at least after an exchange; see `exchanged`.
+    fn least(&self, one: (usize, usize), other: (usize, usize), tails: bool) -> Option<[f64; 2]> {
+        let cut = |(vehicle, stop): (usize, usize)| (&self.followed[vehicle], stop);
+        if tails {
+            self.problem.least_of_tails(cut(one), cut(other))
+        } else {
+            self.problem.least_of_stops(cut(one), cut(other))
+        }
     }
 
     /// Both routes after an exchange: of the tails that begin with these stops of theirs, or of the stops alone.
