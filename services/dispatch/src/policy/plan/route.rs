@@ -10,7 +10,7 @@
 //! more than `max_detour`.
 //! The way counts next to nothing: sending a driver from afar is no loss while the nearer one stays for what comes next.
 
-use super::ways::{Origin, Way};
+use super::ways::Origin;
 use crate::point::Place;
 
 /// An order to be fetched and brought, or one that is expected.
@@ -245,21 +245,8 @@ impl super::Problem<'_> {
     pub(super) fn make(&self, vehicle: usize, progress: Progress, stop: &Stop) -> Option<Made> {
         let lead = &self.errands[stop.first()];
         let way = self.ways.to_restaurant(progress.origin, lead.restaurant);
-        self.make_by(vehicle, progress, stop, way)
-    }
-
-    /// The same by this way to the stop's restaurant.
-    #[inline(always)]
-    pub(super) fn make_by(
-        &self,
-        vehicle: usize,
-        progress: Progress,
-        stop: &Stop,
-        way: Way,
-    ) -> Option<Made> {
         let weights = &self.weights;
         let driver = &self.vehicles[vehicle];
-        let lead = &self.errands[stop.first()];
         if !self.may_fetch(vehicle, way.metres, stop) {
             return None;
         }

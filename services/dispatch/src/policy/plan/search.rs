@@ -125,6 +125,7 @@ impl<'a> Search<'a> {
     }
 
     /// What the spliced route costs the vehicle, if that is below the limit.
+    #[inline(never)]
     fn try_out(&self, vehicle: usize, splice: Splice, limit: f64) -> Option<f64> {
         self.problem
             .spliced_cost(vehicle, splice, &self.routes, &self.followed, limit)
@@ -181,7 +182,13 @@ impl<'a> Search<'a> {
                 end: (vehicle, stop),
             };
             self.spend();
-            if let Some(cost) = self.try_out(vehicle, splice, base + *limit - GAIN) {
+            let below = base + *limit - GAIN;
+            // By far the most of all that is tried, so not by way of `try_out`.
+            let (routes, followed) = (&self.routes, &self.followed);
+            let cost = self
+                .problem
+                .spliced_cost(vehicle, splice, routes, followed, below);
+            if let Some(cost) = cost {
                 *limit = cost - base;
                 *best = Some(Slot {
                     vehicle,
@@ -344,14 +351,22 @@ impl<'a> Search<'a> {
     fn exchange_between(&mut self, one: usize, stop: usize, other: usize) -> bool {
         let mut best = self.routes[one].cost + self.routes[other].cost - GAIN;
         let mut found = None;
-        for cut in 0..=self.routes[other].stops.len() {
+        let last = self.routes[other].stops.len();
+        for cut in 0..=last {
+            let followed = |vehicle: usize| &self.followed[vehicle];
+            let between = self
+                .problem
+                .between((followed(one), stop), (followed(other), cut));
+            let Some(between) = between else { continue };
             for tails in [true, false] {
-                if !tails && cut == self.routes[other].stops.len() {
+                if !tails && cut == last {
                     continue;
                 }
-                self.spend();
-                let Some([least, rest]) = self.least((one, stop), (other, cut), tails) else {
-                    continue;
+                self.effort = self.effort.saturating_sub(1);
+                let [least, rest] = if tails {
+                    between.least_of_tails()
+                } else {
+                    between.least_of_stops(self.problem)
                 };
                 if surpasses(least + rest, best) {
                     continue;
@@ -378,16 +393,6 @@ impl<'a> Search<'a> {
             self.price(vehicle);
         }
         true
-    }
-
-    /// What both routes cost at least after an exchange; see `exchanged`.
-    fn least(&self, one: (usize, usize), other: (usize, usize), tails: bool) -> Option<[f64; 2]> {
-        let cut = |(vehicle, stop): (usize, usize)| (&self.followed[vehicle], stop);
-        if tails {
-            self.problem.least_of_tails(cut(one), cut(other))
-        } else {
-            self.problem.least_of_stops(cut(one), cut(other))
-        }
     }
 
     /// Both routes after an exchange: of the tails that begin with these stops of theirs, or of the stops alone.

@@ -9,7 +9,6 @@
 //! A bound never exceeds what it bounds by more than rounding can make of it, so what is left out could not have been chosen.
 
 use super::route::{Made, Progress};
-use super::ways::Way;
 use super::{Problem, Route, Stop};
 
 /// By how much sums of the same costs may differ, in seconds and as a share: far more than rounding can make of them.
@@ -63,10 +62,9 @@ struct Load {
 }
 
 impl Load {
-    /// What it costs at least if the first restaurant is reached so much later (earlier when negative), and `unpaid` of what his
-    /// waits cost does not count.
+    /// What it costs at least if the first restaurant is reached so, the way there left out.
     #[inline(always)]
-    fn least(&self, later: f64, unpaid: f64) -> f64 {
+    fn least(&self, &Reached { later, unpaid, .. }: &Reached) -> f64 {
         let wait = self.wait - unpaid;
         if later > 0.0 {
             let delay = (later - self.slack).max(0.0);
@@ -75,6 +73,16 @@ impl Load {
             (self.food + later * self.slope).max(0.0) + wait + self.fixed
         }
     }
+}
+
+/// How a vehicle reaches the restaurant of a stop that stands on some route.
+struct Reached {
+    /// By how much later than on that route; negative: earlier.
+    later: f64,
+    /// What the way there costs.
+    way: f64,
+    /// What of his wait there on that route would not be paid: none is by one who waits idle.
+    unpaid: f64,
 }
 
 /// A route made of parts: the beginning of the vehicle's own, perhaps another stop, and the end of some route.
@@ -170,6 +178,7 @@ impl Problem<'_> {
     /// What the spliced route costs the vehicle; `None` when it cannot make it, or not below the limit. Bit for bit
     /// what `cost` says of it, and a matter of the stops that change: before them nothing does, and after them nothing
     /// from where the vehicle is as early as it was.
+    #[inline(always)]
     pub(super) fn spliced_cost(
         &self,
         vehicle: usize,
@@ -183,28 +192,46 @@ impl Problem<'_> {
             return None;
         }
         let mut progress = kept.before;
+        let (of, from) = splice.end;
+        let legs = followed[of].legs.get(from..)?;
         if let Some(stop) = &splice.stop {
             progress = self.make(vehicle, progress, stop)?.then;
             if progress.cost >= limit {
                 return None;
             }
         }
-        let (of, from) = splice.end;
-        let (stops, legs) = (
-            routes[of].stops.get(from..)?,
-            followed[of].legs.get(from..)?,
-        );
+        let then = legs.first().filter(|leg| leg.next.is_some());
+        let Some(leg) = then else {
+            return Some(progress.cost);
+        };
+        if of == vehicle && progress.meets(&leg.before) {
+            return the_same(progress.cost, legs, limit);
+        }
+        if surpasses(progress.cost + self.least_from(&progress, leg), limit) {
+            return None;
+        }
+        let stops = routes[of].stops.get(from..)?;
+        self.walked_cost(vehicle, progress, stops, legs, (of == vehicle, limit))
+    }
+
+    /// The same of one who has come so far and makes these stops; whether they are on his route now, and below which limit.
+    #[inline(never)]
+    fn walked_cost(
+        &self,
+        vehicle: usize,
+        mut progress: Progress,
+        stops: &[Stop],
+        legs: &[Leg],
+        (his_own, limit): (bool, f64),
+    ) -> Option<f64> {
         for (place, (stop, leg)) in stops.iter().zip(legs).enumerate() {
-            if of == vehicle && progress.meets(&leg.before) {
+            if his_own && progress.meets(&leg.before) {
                 return the_same(progress.cost, &legs[place..], limit);
             }
-            let next = leg.next.as_ref()?;
-            let way = self.ways.to_restaurant(progress.origin, next.restaurant);
-            let least = progress.cost + self.least_by(&progress, way, next);
-            if surpasses(least, limit) {
+            if place > 0 && surpasses(progress.cost + self.least_from(&progress, leg), limit) {
                 return None;
             }
-            progress = self.make_by(vehicle, progress, stop, way)?.then;
+            progress = self.make(vehicle, progress, stop)?.then;
             if progress.cost >= limit {
                 return None;
             }
@@ -212,71 +239,106 @@ impl Problem<'_> {
         Some(progress.cost)
     }
 
-    /// What this end of a route costs at least for one who has come so far and goes this way to its first stop.
+    /// What the stops from here on cost at least for one who has come so far and makes them next.
     #[inline(always)]
-    fn least_by(&self, progress: &Progress, way: Way, next: &Next) -> f64 {
-        let later = progress.at.max(next.known) + way.seconds - next.arrival;
-        let unpaid = if progress.idle { next.stop.wait } else { 0.0 };
-        self.weights.way * way.seconds + next.rest.least(later, unpaid)
-    }
-
-    /// The same, if there is a stop.
-    #[inline(always)]
-    fn least_of(&self, progress: &Progress, next: Option<&Next>) -> f64 {
-        next.map_or(0.0, |next| {
-            let way = self.ways.to_restaurant(progress.origin, next.restaurant);
-            self.least_by(progress, way, next)
+    fn least_from(&self, progress: &Progress, leg: &Leg) -> f64 {
+        leg.next.as_ref().map_or(0.0, |next| {
+            let reached = self.reach(progress, next);
+            reached.way + next.rest.least(&reached)
         })
     }
 
-    /// What both routes cost at least once they have exchanged the tails that begin with these stops of theirs.
-    pub(super) fn least_of_tails(
-        &self,
-        (one, stop): (&Followed, usize),
-        (other, cut): (&Followed, usize),
-    ) -> Option<[f64; 2]> {
-        let (one, other) = (one.legs.get(stop)?, other.legs.get(cut)?);
-        let least = |ours: &Leg, theirs: &Leg| {
-            ours.before.cost + self.least_of(&ours.before, theirs.next.as_ref())
-        };
-        Some([least(one, other), least(other, one)])
-    }
-
-    /// The same once they have exchanged these stops alone.
-    pub(super) fn least_of_stops(
-        &self,
-        (one, stop): (&Followed, usize),
-        (other, cut): (&Followed, usize),
-    ) -> Option<[f64; 2]> {
-        let (one, other) = (one.legs.get(stop..stop + 2)?, other.legs.get(cut..cut + 2)?);
-        Some([
-            self.least_instead(one, other)?,
-            self.least_instead(other, one)?,
-        ])
-    }
-
-    /// What a route costs at least with the stop of another in place of its own: both as the legs before and after it.
     #[inline(always)]
-    fn least_instead(&self, ours: &[Leg], theirs: &[Leg]) -> Option<f64> {
-        let (before, next) = (&ours[0].before, theirs[0].next.as_ref()?);
+    fn reach(&self, from: &Progress, next: &Next) -> Reached {
         let way = self
             .ways
-            .to_restaurant(before.origin, next.restaurant)
+            .to_restaurant(from.origin, next.restaurant)
             .seconds;
-        let later = before.at.max(next.known) + way - next.arrival;
-        let unpaid = if before.idle { next.stop.wait } else { 0.0 };
-        let own = self.weights.way * way + next.stop.least(later, unpaid);
+        Reached {
+            later: from.at.max(next.known) + way - next.arrival,
+            way: self.weights.way * way,
+            unpaid: if from.idle { next.stop.wait } else { 0.0 },
+        }
+    }
+
+    /// The routes before an exchange of what begins with these stops of theirs.
+    #[inline(always)]
+    pub(super) fn between<'f>(
+        &self,
+        (one, stop): (&'f Followed, usize),
+        (other, cut): (&'f Followed, usize),
+    ) -> Option<Between<'f>> {
+        let (ours, theirs) = (one.legs.get(stop..)?, other.legs.get(cut..)?);
+        let reach = |from: &[Leg], to: &[Leg]| {
+            let (from, to) = (from.first()?, to.first()?.next.as_ref()?);
+            Some(self.reach(&from.before, to))
+        };
+        Some(Between {
+            ours,
+            theirs,
+            there: reach(ours, theirs),
+            here: reach(theirs, ours),
+        })
+    }
+
+    /// What a route costs at least with the stop of another in place of its own: both as the legs from there on.
+    #[inline(always)]
+    fn least_instead(&self, ours: &[Leg], theirs: &[Leg], reached: &Option<Reached>) -> f64 {
+        let ([before, after, ..], [cut, back, ..], Some(reached)) = (ours, theirs, reached) else {
+            return f64::INFINITY;
+        };
+        let Some(next) = &cut.next else {
+            return f64::INFINITY;
+        };
         // When he has the food.
-        let later = if later > 0.0 {
-            (later - next.stop.slack).max(0.0)
+        let later = if reached.later > 0.0 {
+            (reached.later - next.stop.slack).max(0.0)
         } else {
-            later.max(-next.cooling)
+            reached.later.max(-next.cooling)
         };
         let then = Progress {
-            at: theirs[1].before.at + later,
-            ..theirs[1].before
+            at: back.before.at + later,
+            ..back.before
         };
-        Some(before.cost + own + self.least_of(&then, ours[1].next.as_ref()))
+        let own = reached.way + next.stop.least(reached);
+        before.before.cost + own + self.least_from(&then, after)
+    }
+}
+
+/// Two routes before an exchange: their legs from the stops on at which they are cut, and how each would reach the other's.
+pub(super) struct Between<'f> {
+    ours: &'f [Leg],
+    theirs: &'f [Leg],
+    there: Option<Reached>,
+    here: Option<Reached>,
+}
+
+impl Between<'_> {
+    /// What both routes cost at least with their tails exchanged.
+    #[inline(always)]
+    pub fn least_of_tails(&self) -> [f64; 2] {
+        let least = |ours: &[Leg], theirs: &[Leg], reached: &Option<Reached>| {
+            let next = theirs.first().and_then(|leg| leg.next.as_ref());
+            let tail = next.zip(reached.as_ref());
+            let before = ours.first().map_or(0.0, |leg| leg.before.cost);
+            before
+                + tail.map_or(0.0, |(next, reached)| {
+                    reached.way + next.rest.least(reached)
+                })
+        };
+        [
+            least(self.ours, self.theirs, &self.there),
+            least(self.theirs, self.ours, &self.here),
+        ]
+    }
+
+    /// The same with only the first stops exchanged.
+    #[inline(always)]
+    pub fn least_of_stops(&self, problem: &Problem<'_>) -> [f64; 2] {
+        [
+            problem.least_instead(self.ours, self.theirs, &self.there),
+            problem.least_instead(self.theirs, self.ours, &self.here),
+        ]
     }
 }
 
