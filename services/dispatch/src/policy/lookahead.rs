@@ -146,7 +146,7 @@ impl Lookahead {
         let idle = vehicles.iter().map(|vehicle| vehicle.idle).collect();
         let config = &board.rules.config;
         let travel = board.rules.travel.as_ref();
-        let ways = Ways::new(&vehicles, &errands, near, travel, board.now);
+        let ways = Ways::new(&vehicles, &errands, travel, board.now);
         let problem = Problem {
             errands,
             vehicles,
@@ -167,6 +167,7 @@ impl Lookahead {
             effort: self.plan.effort,
             half_pickup: config.pickup_service_s / 2.0,
             dropoff: config.dropoff_service_s,
+            near,
             ways,
         };
         let routes = problem.solve();

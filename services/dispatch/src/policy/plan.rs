@@ -34,6 +34,8 @@ pub(super) struct Problem<'a> {
     pub effort: usize,
     pub half_pickup: f64,
     pub dropoff: f64,
+    /// By restaurant, the vehicles in question for it with their ways.
+    pub near: Vec<Vec<(usize, Way)>>,
     pub ways: Ways<'a>,
 }
 

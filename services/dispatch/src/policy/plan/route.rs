@@ -247,10 +247,10 @@ impl super::Problem<'_> {
         let way = self.ways.to_restaurant(progress.origin, lead.restaurant);
         let weights = &self.weights;
         let driver = &self.vehicles[vehicle];
-        if !self.may_fetch(vehicle, way.metres, stop) {
+        let metres = self.ways.metres(progress.origin, lead.restaurant);
+        if !self.may_fetch(vehicle, metres, stop) {
             return None;
         }
-        let way = way.seconds;
         let arrival = progress.at.max(lead.known) + way;
         let counter = arrival + self.half_pickup;
         let ready = stop.errands().fold(f64::MIN, |ready, errand| {

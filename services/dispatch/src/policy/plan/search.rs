@@ -35,6 +35,8 @@ struct Search<'a> {
     /// Vehicles whose routes changed in the round before, and in this one.
     changed: Vec<bool>,
     changing: Vec<bool>,
+    /// Room for a route that is put aside.
+    spare: (Route, Followed),
     effort: usize,
 }
 
@@ -87,6 +89,7 @@ impl<'a> Search<'a> {
             companions: companions(problem),
             changed: vec![true; vehicles],
             changing: vec![false; vehicles],
+            spare: Default::default(),
             effort: problem.effort,
         };
         (0..vehicles).for_each(|vehicle| search.follow(vehicle));
@@ -280,9 +283,10 @@ impl<'a> Search<'a> {
         let Some(stop) = stops.iter().position(holds) else {
             return false;
         };
+        let rest = stops[stop].without(errand);
         let without = Splice {
             keep: stop,
-            stop: stops[stop].without(errand),
+            stop: rest,
             end: (vehicle, stop + 1),
         };
         self.spend();
@@ -293,25 +297,31 @@ impl<'a> Search<'a> {
         if gain <= GAIN {
             return false;
         }
-        let stops = self.spliced(vehicle, without);
-        let route = Route { stops, cost };
-        let before = std::mem::replace(&mut self.routes[vehicle], route);
-        let followed = std::mem::take(&mut self.followed[vehicle]);
+        let mut before = std::mem::take(&mut self.spare);
+        before.0.stops.clone_from(&self.routes[vehicle].stops);
+        before.0.stops.splice(stop..=stop, rest);
+        self.swap(vehicle, &mut before);
         self.follow(vehicle);
         self.vehicle_of[errand] = None;
-        match self.best_slot(errand, gain, only_changed) {
+        let moved = match self.best_slot(errand, gain, only_changed) {
             Some(slot) => {
                 self.put(errand, slot);
                 self.price(vehicle);
                 true
             }
             None => {
-                self.routes[vehicle] = before;
-                self.followed[vehicle] = followed;
+                self.swap(vehicle, &mut before);
                 self.vehicle_of[errand] = Some(vehicle);
                 false
             }
-        }
+        };
+        self.spare = before;
+        moved
+    }
+
+    fn swap(&mut self, vehicle: usize, (route, followed): &mut (Route, Followed)) {
+        std::mem::swap(&mut self.routes[vehicle], route);
+        std::mem::swap(&mut self.followed[vehicle], followed);
     }
 
     /// Lets routes that cost anything exchange stops or tails with those of candidates of their stops.

@@ -111,6 +111,7 @@ impl Problem<'_> {
     pub(super) fn follow(&self, vehicle: usize, route: &mut Route, followed: &mut Followed) {
         let legs = &mut followed.legs;
         legs.clear();
+        legs.reserve_exact(route.stops.len() + 1);
         let (mut peak, mut last) = (f64::NEG_INFINITY, self.start(vehicle));
         let mut stops = route.stops.iter();
         let able = self.walk(vehicle, &route.stops, |before, made| {
@@ -250,10 +251,7 @@ impl Problem<'_> {
 
     #[inline(always)]
     fn reach(&self, from: &Progress, next: &Next) -> Reached {
-        let way = self
-            .ways
-            .to_restaurant(from.origin, next.restaurant)
-            .seconds;
+        let way = self.ways.to_restaurant(from.origin, next.restaurant);
         Reached {
             later: from.at.max(next.known) + way - next.arrival,
             way: self.weights.way * way,
