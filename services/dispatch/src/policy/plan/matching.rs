@@ -53,19 +53,21 @@ fn earliest(problem: &Problem<'_>, errand: &Errand) -> Vec<Offer> {
     };
     let most = problem.candidates;
     let mut earliest: Vec<Offer> = Vec::with_capacity(most + 1);
+    let mut latest = f64::INFINITY;
     for &(vehicle, way) in &problem.near[errand.restaurant as usize] {
         let driver = &problem.vehicles[vehicle];
         let counter = driver.free.max(errand.known) + way.seconds + problem.half_pickup;
-        let offer = ((counter - errand.ready).max(0.0), vehicle, way);
-        let full = earliest.len() == most;
-        if counter > driver.until
-            || (full && !earliest.last().is_some_and(|last| before(&offer, last)))
-        {
+        let late = (counter - errand.ready).max(0.0);
+        if late > latest || counter > driver.until {
             continue;
         }
+        let offer = (late, vehicle, way);
         let place = earliest.iter().rposition(|other| before(other, &offer));
         earliest.insert(place.map_or(0, |place| place + 1), offer);
         earliest.truncate(most);
+        if earliest.len() == most {
+            latest = earliest.last().map_or(f64::NEG_INFINITY, |last| last.0);
+        }
     }
     earliest
 }

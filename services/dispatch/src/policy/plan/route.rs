@@ -303,6 +303,7 @@ impl super::Problem<'_> {
         })
     }
 
+    #[inline(always)]
     fn may_fetch(&self, vehicle: usize, metres: f64, stop: &Stop) -> bool {
         stop.errands().all(|errand| {
             let errand = &self.errands[errand];

@@ -1,7 +1,8 @@
 //! From first errands to routes: the errands that are left go where they cost least, then single errands
 //! move, and pairs of routes exchange stops or tails, as long as that lowers the total cost.
 //!
-//! A move is tried again only where something changed since, and only towards the errand's candidates. The
+//! A move is tried again only where something changed since, and only towards the errand's candidates; an exchange that was
+//! looked at from one of its two sides not from the other. The
 //! budget counts the changes that are looked at, not time, so that it ends alike everywhere; those that a bound rules out
 //! count as well, so no bound changes a plan. When it is spent, what has been found stands.
 
@@ -32,9 +33,15 @@ struct Search<'a> {
     vehicle_of: Vec<Option<usize>>,
     /// Errands by restaurant, for those that may share a trip.
     companions: Vec<Vec<usize>>,
-    /// Vehicles whose routes changed in the round before, and in this one.
-    changed: Vec<bool>,
-    changing: Vec<bool>,
+    /// By errand, whether each vehicle is a candidate for it.
+    wanted: Vec<Vec<bool>>,
+    /// Counts the changes of routes.
+    clock: u32,
+    /// By vehicle, when its route changed last.
+    changed: Vec<u32>,
+    /// By errand, when a move of it was looked for last; by vehicle, the same of exchanges.
+    tried: Vec<u32>,
+    compared: Vec<u32>,
     /// Room for a route that is put aside.
     spare: (Route, Followed),
     effort: usize,
@@ -72,6 +79,16 @@ fn companions(problem: &Problem<'_>) -> Vec<Vec<usize>> {
     companions
 }
 
+fn wanted(candidates: &[Vec<Candidate>], vehicles: usize) -> Vec<Vec<bool>> {
+    let mut wanted = vec![vec![false; vehicles]; candidates.len()];
+    for (wanted, candidates) in wanted.iter_mut().zip(candidates) {
+        for candidate in candidates {
+            wanted[candidate.vehicle] = true;
+        }
+    }
+    wanted
+}
+
 impl<'a> Search<'a> {
     /// Each of these first errands on a route of its own.
     fn new(
@@ -87,8 +104,11 @@ impl<'a> Search<'a> {
             followed: vec![Followed::default(); vehicles],
             vehicle_of: first.to_vec(),
             companions: companions(problem),
-            changed: vec![true; vehicles],
-            changing: vec![false; vehicles],
+            wanted: wanted(candidates, vehicles),
+            clock: 1,
+            changed: vec![1; vehicles],
+            tried: vec![0; candidates.len()],
+            compared: vec![0; vehicles],
             spare: Default::default(),
             effort: problem.effort,
         };
@@ -107,7 +127,7 @@ impl<'a> Search<'a> {
         let order = by_ready(self.problem);
         for &errand in &order {
             if self.vehicle_of[errand].is_none()
-                && let Some(slot) = self.best_slot(errand, f64::INFINITY, false)
+                && let Some(slot) = self.best_slot(errand, f64::INFINITY, 0)
             {
                 self.put(errand, slot);
             }
@@ -121,8 +141,6 @@ impl<'a> Search<'a> {
             if !(moved || exchanged) {
                 return true;
             }
-            let none = vec![false; self.routes.len()];
-            self.changed = std::mem::replace(&mut self.changing, none);
         }
         false
     }
@@ -145,12 +163,14 @@ impl<'a> Search<'a> {
 
     fn price(&mut self, vehicle: usize) {
         self.follow(vehicle);
-        self.changed[vehicle] = true;
-        self.changing[vehicle] = true;
+        self.clock += 1;
+        self.changed[vehicle] = self.clock;
     }
 
-    /// The slot that adds least, and less than the limit and than leaving the errand out.
-    fn best_slot(&mut self, errand: usize, limit: f64, only_changed: bool) -> Option<Slot> {
+    /// The slot that adds least, and less than the limit and than leaving the errand out; a stop of its own only on routes
+    /// that changed since.
+    fn best_slot(&mut self, errand: usize, limit: f64, since: u32) -> Option<Slot> {
+        self.tried[errand] = self.clock;
         let left_out = self.problem.weights.left_out(&self.problem.errands[errand]);
         let mut limit = limit.min(left_out);
         let mut best = None;
@@ -158,7 +178,7 @@ impl<'a> Search<'a> {
         for candidate in known {
             let vehicle = candidate.vehicle;
             // Nothing before it makes a pickup earlier, so alone it costs least.
-            if candidate.cost.min(0.0) >= limit || (only_changed && !self.changed[vehicle]) {
+            if candidate.cost.min(0.0) >= limit || self.changed[vehicle] <= since {
                 continue;
             }
             if candidate.floor < limit - GAIN {
@@ -265,7 +285,7 @@ impl<'a> Search<'a> {
             moved |= match self.vehicle_of[errand] {
                 Some(vehicle) => self.move_errand(errand, vehicle),
                 None => {
-                    let slot = self.best_slot(errand, f64::INFINITY, true);
+                    let slot = self.best_slot(errand, f64::INFINITY, self.tried[errand]);
                     slot.inspect(|slot| self.put(errand, *slot)).is_some()
                 }
             };
@@ -277,7 +297,12 @@ impl<'a> Search<'a> {
         if self.routes[vehicle].cost <= GAIN {
             return false;
         }
-        let only_changed = !self.changed[vehicle];
+        let tried = self.tried[errand];
+        let since = if self.changed[vehicle] > tried {
+            0
+        } else {
+            tried
+        };
         let stops = &self.routes[vehicle].stops;
         let holds = |stop: &Stop| stop.errands().any(|other| other == errand);
         let Some(stop) = stops.iter().position(holds) else {
@@ -303,7 +328,7 @@ impl<'a> Search<'a> {
         self.swap(vehicle, &mut before);
         self.follow(vehicle);
         self.vehicle_of[errand] = None;
-        let moved = match self.best_slot(errand, gain, only_changed) {
+        let moved = match self.best_slot(errand, gain, since) {
             Some(slot) => {
                 self.put(errand, slot);
                 self.price(vehicle);
@@ -328,6 +353,10 @@ impl<'a> Search<'a> {
     fn exchange(&mut self) -> bool {
         let mut exchanged = false;
         for vehicle in 0..self.routes.len() {
+            let compared = self.compared[vehicle];
+            if self.routes[vehicle].cost > GAIN {
+                self.compared[vehicle] = self.clock;
+            }
             let mut stop = 0;
             while stop < self.routes[vehicle].stops.len() {
                 if self.effort == 0 || self.routes[vehicle].cost <= GAIN {
@@ -341,7 +370,7 @@ impl<'a> Search<'a> {
                     ..
                 } in partners
                 {
-                    let fresh = self.changed[vehicle] || self.changed[other];
+                    let fresh = self.changed[vehicle].max(self.changed[other]) > compared;
                     if fresh
                         && other != vehicle
                         && stop < self.routes[vehicle].stops.len()
@@ -362,7 +391,12 @@ impl<'a> Search<'a> {
         let mut best = self.routes[one].cost + self.routes[other].cost - GAIN;
         let mut found = None;
         let last = self.routes[other].stops.len();
+        // What the other looked at, and nothing has changed since.
+        let settled = self.changed[one].max(self.changed[other]) <= self.compared[other];
         for cut in 0..=last {
+            if settled && cut < last && self.wanted[self.routes[other].stops[cut].first()][one] {
+                continue;
+            }
             let followed = |vehicle: usize| &self.followed[vehicle];
             let between = self
                 .problem

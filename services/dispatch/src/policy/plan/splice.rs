@@ -243,10 +243,9 @@ impl Problem<'_> {
     /// What the stops from here on cost at least for one who has come so far and makes them next.
     #[inline(always)]
     fn least_from(&self, progress: &Progress, leg: &Leg) -> f64 {
-        leg.next.as_ref().map_or(0.0, |next| {
-            let reached = self.reach(progress, next);
-            reached.way + next.rest.least(&reached)
-        })
+        let Some(next) = &leg.next else { return 0.0 };
+        let reached = self.reach(progress, next);
+        reached.way + next.rest.least(&reached)
     }
 
     #[inline(always)]
