@@ -48,27 +48,35 @@ pub(super) fn candidates(problem: &Problem<'_>) -> Vec<Vec<Candidate>> {
 
 /// So many at most; of those who are as early those with the shorter way first.
 fn earliest(problem: &Problem<'_>, errand: &Errand) -> Vec<Offer> {
-    let before = |(a_late, a, a_way): &Offer, (b_late, b, b_way): &Offer| {
-        (a_late, a_way.seconds, a) < (b_late, b_way.seconds, b)
+    let order = |(a_late, a, a_way): &Offer, (b_late, b, b_way): &Offer| {
+        let by_way = a_way.seconds.total_cmp(&b_way.seconds);
+        a_late.total_cmp(b_late).then(by_way).then(a.cmp(b))
     };
     let most = problem.candidates;
-    let mut earliest: Vec<Offer> = Vec::with_capacity(most + 1);
+    let mut earliest: Vec<Offer> = Vec::with_capacity(2 * most + 1);
+    // Nobody who lets it wait longer comes into question.
     let mut latest = f64::INFINITY;
+    let select = |earliest: &mut Vec<Offer>| {
+        let (_, first_out, _) = earliest.select_nth_unstable_by(most, order);
+        let latest = first_out.0;
+        earliest.truncate(most);
+        latest
+    };
     for &(vehicle, way) in &problem.near[errand.restaurant as usize] {
         let driver = &problem.vehicles[vehicle];
         let counter = driver.free.max(errand.known) + way.seconds + problem.half_pickup;
         let late = (counter - errand.ready).max(0.0);
-        if late > latest || counter > driver.until {
-            continue;
-        }
-        let offer = (late, vehicle, way);
-        let place = earliest.iter().rposition(|other| before(other, &offer));
-        earliest.insert(place.map_or(0, |place| place + 1), offer);
-        earliest.truncate(most);
-        if earliest.len() == most {
-            latest = earliest.last().map_or(f64::NEG_INFINITY, |last| last.0);
+        if late <= latest && counter <= driver.until {
+            earliest.push((late, vehicle, way));
+            if earliest.len() > 2 * most {
+                latest = select(&mut earliest);
+            }
         }
     }
+    if earliest.len() > most {
+        select(&mut earliest);
+    }
+    earliest.sort_unstable_by(order);
     earliest
 }
 

@@ -131,7 +131,7 @@ impl Weights {
 
     /// How long an errand's food waits for a driver who is at the counter so long after it should be ready; negative
     /// when he is early.
-    fn waits(&self, errand: &Errand, late: f64) -> f64 {
+    pub(super) fn waits(&self, errand: &Errand, late: f64) -> f64 {
         if errand.expected && late.abs() < self.unsure {
             // The mean of max(0, late - u), u uniform between -unsure and unsure.
             (late + self.unsure).powi(2) / (4.0 * self.unsure)

@@ -206,6 +206,11 @@ impl<'a> Search<'a> {
             };
             self.spend();
             let below = base + *limit - GAIN;
+            let own = &self.problem.errands[errand];
+            let least = self.problem.least_with(own, &self.followed[vehicle], stop);
+            if surpasses(least, below) {
+                continue;
+            }
             // By far the most of all that is tried, so not by way of `try_out`.
             let (routes, followed) = (&self.routes, &self.followed);
             let cost = self

@@ -9,7 +9,7 @@
 //! A bound never exceeds what it bounds by more than rounding can make of it, so what is left out could not have been chosen.
 
 use super::route::{Made, Progress};
-use super::{Problem, Route, Stop};
+use super::{Errand, Problem, Route, Stop};
 
 /// By how much sums of the same costs may differ, in seconds and as a share: far more than rounding can make of them.
 const ROUNDING: f64 = 1e-9;
@@ -62,16 +62,22 @@ struct Load {
 }
 
 impl Load {
+    /// What food waits and what does not depend on time cost at least if the first restaurant is reached so much later, or later still.
+    #[inline(always)]
+    fn least_food(&self, later: f64) -> f64 {
+        let delay = if later > 0.0 {
+            (later - self.slack).max(0.0)
+        } else {
+            later
+        };
+        (self.food + delay * self.slope).max(0.0) + self.fixed
+    }
+
     /// What it costs at least if the first restaurant is reached so, the way there left out.
     #[inline(always)]
     fn least(&self, &Reached { later, unpaid, .. }: &Reached) -> f64 {
         let wait = self.wait - unpaid;
-        if later > 0.0 {
-            let delay = (later - self.slack).max(0.0);
-            self.food + delay * self.slope + (wait - later * self.rate).max(0.0) + self.fixed
-        } else {
-            (self.food + later * self.slope).max(0.0) + wait + self.fixed
-        }
+        self.least_food(later) + (wait - later.max(0.0) * self.rate).max(0.0)
     }
 }
 
@@ -238,6 +244,20 @@ impl Problem<'_> {
             }
         }
         Some(progress.cost)
+    }
+
+    /// What a route costs at least with this errand fetched before that stop, had no restaurant any way to it.
+    #[inline(always)]
+    pub(super) fn least_with(&self, errand: &Errand, followed: &Followed, stop: usize) -> f64 {
+        let Some(Leg { before, next, .. }) = followed.legs.get(stop) else {
+            return f64::INFINITY;
+        };
+        let counter = before.at.max(errand.known) + self.half_pickup;
+        let late = self.weights.waits(errand, counter - errand.ready);
+        let own = self.weights.food(errand, late);
+        let done = counter.max(errand.ready) + self.half_pickup + errand.drive + self.dropoff;
+        let rest = |next: &Next| next.rest.least_food(done.max(next.known) - next.arrival);
+        before.cost + own + next.as_ref().map_or(0.0, rest)
     }
 
     /// What the stops from here on cost at least for one who has come so far and makes them next.
