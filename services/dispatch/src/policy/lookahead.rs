@@ -52,7 +52,7 @@ impl Lookahead {
         Lookahead {
             id: PolicyId {
                 name: "lookahead",
-                version: 3,
+                version: 4,
             },
             plan,
             trip_size: 1,
@@ -66,7 +66,7 @@ impl Lookahead {
         Lookahead {
             id: PolicyId {
                 name: "bundle",
-                version: 4,
+                version: 5,
             },
             plan: config.plan,
             trip_size: config.max_orders.clamp(1, Stop::MOST),

@@ -15,6 +15,9 @@ const GAIN: f64 = 1e-6;
 /// Rounds of moves at most; later ones find next to nothing.
 const ROUNDS: usize = 4;
 
+/// Exchanges are looked for with the first of a stop's candidates only: those who could be earliest.
+const PARTNERS: usize = 16;
+
 /// Where an errand could go.
 #[derive(Clone, Copy)]
 struct Slot {
@@ -373,7 +376,7 @@ impl<'a> Search<'a> {
                     vehicle: other,
                     floor,
                     ..
-                } in partners
+                } in partners.iter().take(PARTNERS)
                 {
                     let fresh = self.changed[vehicle].max(self.changed[other]) > compared;
                     if fresh
