@@ -52,7 +52,7 @@ impl Lookahead {
         Lookahead {
             id: PolicyId {
                 name: "lookahead",
-                version: 3,
+                version: 4,
             },
             plan,
             trip_size: 1,
@@ -66,7 +66,7 @@ impl Lookahead {
         Lookahead {
             id: PolicyId {
                 name: "bundle",
-                version: 4,
+                version: 5,
             },
             plan: config.plan,
             trip_size: config.max_orders.clamp(1, Stop::MOST),
@@ -147,7 +147,7 @@ impl Lookahead {
         let idle = vehicles.iter().map(|vehicle| vehicle.idle).collect();
         let config = &board.rules.config;
         let travel = board.rules.travel.as_ref();
-        let ways = Ways::new(&vehicles, &errands, near, travel, board.now);
+        let ways = Ways::new(&vehicles, &errands, travel, board.now);
         let problem = Problem {
             errands,
             vehicles,
@@ -168,6 +168,7 @@ impl Lookahead {
             effort: self.plan.effort,
             half_pickup: config.pickup_service_s / 2.0,
             dropoff: config.dropoff_service_s,
+            near,
             ways,
         };
         let routes = problem.solve();

@@ -11,6 +11,7 @@
 mod matching;
 mod route;
 mod search;
+mod splice;
 mod ways;
 
 pub(super) use route::{Errand, Route, Stop, Vehicle, Weights};
@@ -29,10 +30,12 @@ pub(super) struct Problem<'a> {
     pub max_detour: f64,
     /// How many drivers are considered for one errand.
     pub candidates: usize,
-    /// How many routes the search may evaluate.
+    /// How many changes of a route, or of two routes, the search may look at.
     pub effort: usize,
     pub half_pickup: f64,
     pub dropoff: f64,
+    /// By restaurant, the vehicles in question for it with their ways.
+    pub near: Vec<Vec<(usize, Way)>>,
     pub ways: Ways<'a>,
 }
 

@@ -4,9 +4,9 @@
 //! its restaurant. Most of a fleet stands in neither set, so it is not visited: each restaurant is searched outwards in
 //! the fleet's own indexes, until so many have been met, or until so many free drivers have been met who are all in time
 //! that nobody further away could come before them. Of those met the ones are kept who could be a candidate for any of its
-//! orders at all. What is left out could not have changed the plan.
+//! orders at all. What is left out could not have changed the plan. Of a small fleet all are listed.
 //!
-//! Costs, per restaurant, a search of the indexes over those met; per driver met, one look at him.
+//! Costs, per restaurant, a search of the indexes over those met, or a distance for each who is listed; per driver, one look at him.
 
 use std::collections::BinaryHeap;
 
@@ -20,6 +20,8 @@ use crate::time::At;
 
 /// Among so many drivers who start nearest to a restaurant the candidates for its orders are chosen.
 pub(super) const NEAREST: usize = 160;
+/// A fleet of so many drivers at most is listed instead, which costs less than to search it.
+pub(super) const FEW: usize = 512;
 /// Ways that differ by less (seconds) may do so by rounding only.
 const ROUNDING: f64 = 1e-6;
 
@@ -41,6 +43,9 @@ pub(super) struct Door {
 impl Roster {
     /// Those in question for these errands, `candidates` for each.
     pub fn around(board: &Board<'_>, errands: &[Errand], candidates: usize) -> Roster {
+        if board.fleet.len() <= FEW {
+            return Roster::listed(board, errands, NEAREST.max(candidates));
+        }
         let mut call = Call {
             board,
             candidates,
@@ -51,6 +56,33 @@ impl Roster {
         };
         let near: Vec<_> = doors(errands).iter().map(|door| call.met(door)).collect();
         Roster::numbered(call.drivers, near)
+    }
+
+    /// The whole fleet, and so many of it who start nearest to each restaurant.
+    fn listed(board: &Board<'_>, errands: &[Errand], nearest: usize) -> Roster {
+        let start = |driver: &Driver| Some((driver.id.clone(), vehicle(driver, board)?));
+        let (drivers, vehicles): (Vec<_>, Vec<Vehicle>) =
+            board.fleet.iter().filter_map(start).unzip();
+        let (travel, now) = (board.rules.travel.as_ref(), board.now);
+        let mut by_chord: Vec<(u64, usize)> = Vec::with_capacity(vehicles.len());
+        let near = doors(errands).into_iter().map(|door| {
+            by_chord.clear();
+            // The bits of a square sort as it does.
+            let chord2 = |vehicle: &Vehicle| vehicle.place.chord2(door.pickup).to_bits();
+            by_chord.extend(vehicles.iter().map(chord2).zip(0..));
+            if by_chord.len() > nearest {
+                by_chord.select_nth_unstable(nearest);
+                by_chord.truncate(nearest);
+            }
+            let way = |at: usize| Way::between(vehicles[at].place, door.pickup, travel, now);
+            by_chord.iter().map(|&(_, at)| (at, way(at))).collect()
+        });
+        let near = near.collect();
+        Roster {
+            drivers,
+            vehicles,
+            near,
+        }
     }
 
     /// Numbers those who are near a restaurant in the order of their ids, which no order of arrival can change.
@@ -74,7 +106,6 @@ impl Roster {
             for (found, _) in met.iter_mut() {
                 *found = number[*found];
             }
-            met.sort_unstable_by_key(|(number, _)| *number);
         }
         let mut slots: Vec<_> = drivers.into_iter().map(Some).collect();
         let sorted = order.into_iter().filter_map(|found| slots[found].take());

@@ -14,7 +14,8 @@ use crate::{
     Config, Input, Phase, Point, Road, RoadConfig, Scheduler, Shift, TravelTime, WholeMinutes,
 };
 
-const DRIVERS: u64 = 400;
+/// More than are listed.
+const DRIVERS: u64 = 600;
 
 /// Plans twice and compares.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::ways::Way;
-use super::{Problem, Stop};
+use super::{Errand, Problem, Stop};
 
 /// A vehicle that comes into question for an errand.
 #[derive(Debug, Clone, Copy)]
@@ -22,44 +22,62 @@ pub(super) struct Candidate {
     pub floor: f64,
 }
 
+/// A vehicle with how long it lets an errand's food wait at least, and its way.
+type Offer = (f64, usize, Way);
+
 /// The vehicles that come into question for each errand, the earliest first.
 pub(super) fn candidates(problem: &Problem<'_>) -> Vec<Vec<Candidate>> {
-    let mut nearest: Vec<(f64, f64, usize)> = Vec::new();
-    problem
-        .errands
-        .iter()
-        .enumerate()
+    let errands = problem.errands.iter().enumerate();
+    errands
         .map(|(index, errand)| {
-            nearest.clear();
-            for &(vehicle, Way { seconds: way, .. }) in problem.ways.near(errand.restaurant) {
-                let driver = &problem.vehicles[vehicle];
-                let counter = driver.free.max(errand.known) + way + problem.half_pickup;
-                if counter <= driver.until {
-                    nearest.push(((counter - errand.ready).max(0.0), way, vehicle));
-                }
-            }
-            let order = |a: &(f64, f64, usize), b: &(f64, f64, usize)| {
-                let by_way = a.1.total_cmp(&b.1);
-                a.0.total_cmp(&b.0).then(by_way).then(a.2.cmp(&b.2))
-            };
-            if nearest.len() > problem.candidates {
-                nearest.select_nth_unstable_by(problem.candidates, order);
-                nearest.truncate(problem.candidates);
-            }
-            nearest.sort_unstable_by(order);
             let stop = [Stop::of(index)];
-            nearest
-                .iter()
-                .filter_map(|&(late, _, vehicle)| {
-                    Some(Candidate {
-                        vehicle,
-                        cost: problem.cost(vehicle, &stop)?,
-                        floor: problem.weights.food(errand, late),
-                    })
+            let earliest = earliest(problem, errand).into_iter();
+            let candidate = |(late, vehicle, way)| {
+                let from = problem.ways.start(vehicle);
+                problem.ways.know(from, errand.restaurant, way);
+                Some(Candidate {
+                    vehicle,
+                    cost: problem.cost(vehicle, &stop)?,
+                    floor: problem.weights.food(errand, late),
                 })
-                .collect()
+            };
+            earliest.filter_map(candidate).collect()
         })
         .collect()
+}
+
+/// So many at most; of those who are as early those with the shorter way first.
+fn earliest(problem: &Problem<'_>, errand: &Errand) -> Vec<Offer> {
+    let order = |(a_late, a, a_way): &Offer, (b_late, b, b_way): &Offer| {
+        let by_way = a_way.seconds.total_cmp(&b_way.seconds);
+        a_late.total_cmp(b_late).then(by_way).then(a.cmp(b))
+    };
+    let most = problem.candidates;
+    let mut earliest: Vec<Offer> = Vec::with_capacity(2 * most + 1);
+    // Nobody who lets it wait longer comes into question.
+    let mut latest = f64::INFINITY;
+    let select = |earliest: &mut Vec<Offer>| {
+        let (_, first_out, _) = earliest.select_nth_unstable_by(most, order);
+        let latest = first_out.0;
+        earliest.truncate(most);
+        latest
+    };
+    for &(vehicle, way) in &problem.near[errand.restaurant as usize] {
+        let driver = &problem.vehicles[vehicle];
+        let counter = driver.free.max(errand.known) + way.seconds + problem.half_pickup;
+        let late = (counter - errand.ready).max(0.0);
+        if late <= latest && counter <= driver.until {
+            earliest.push((late, vehicle, way));
+            if earliest.len() > 2 * most {
+                latest = select(&mut earliest);
+            }
+        }
+    }
+    if earliest.len() > most {
+        select(&mut earliest);
+    }
+    earliest.sort_unstable_by(order);
+    earliest
 }
 
 /// The vehicle that fetches each errand first, if one does.
@@ -82,20 +100,24 @@ pub(super) fn first_errands(
             let entries = candidates
                 .iter()
                 .map(|candidate| (candidate.vehicle, (candidate.cost - lost).max(0.0)));
-            Row {
-                entries: entries.filter(|(_, cost)| *cost < alone).collect(),
-                alone,
-            }
+            Row::new(entries.filter(|(_, cost)| *cost < alone).collect(), alone)
         })
         .collect();
     assign(&rows, problem.vehicles.len())
 }
 
-/// A row of the matrix: costs by column, and the cost of having none. None is negative.
+/// A row of the matrix: costs by column, the least first, and the cost of having none. None is negative.
 #[derive(Debug)]
 pub(super) struct Row {
-    pub entries: Vec<(usize, f64)>,
-    pub alone: f64,
+    entries: Vec<(usize, f64)>,
+    alone: f64,
+}
+
+impl Row {
+    fn new(mut entries: Vec<(usize, f64)>, alone: f64) -> Row {
+        entries.sort_by(|(_, one), (_, other)| one.total_cmp(other));
+        Row { entries, alone }
+    }
 }
 
 /// The column of each row in a matching of least total cost.
@@ -185,6 +207,10 @@ impl Matching<'_> {
                 best = (End::Alone(row), alone);
             }
             for &(column, cost) in &self.rows[row].entries {
+                // No column's price is above 0, so those that follow are no nearer.
+                if priced(cost) >= best.1 {
+                    break;
+                }
                 let distance = priced(cost - self.column_price[column]);
                 if distance < scratch.distance[column] && distance < best.1 {
                     if scratch.distance[column].is_infinite() {
@@ -243,10 +269,8 @@ mod tests {
     fn rows() -> impl Strategy<Value = Vec<Row>> {
         let cost = || prop_oneof![(0..6u8).prop_map(f64::from), 0.0..100.0];
         let entries = prop::collection::btree_map(0..COLUMNS, cost(), 0..=COLUMNS);
-        let row = (entries, cost()).prop_map(|(entries, alone)| Row {
-            entries: entries.into_iter().collect(),
-            alone,
-        });
+        let row = (entries, cost())
+            .prop_map(|(entries, alone)| Row::new(entries.into_iter().collect(), alone));
         prop::collection::vec(row, 0..=6)
     }
 

@@ -131,13 +131,24 @@ impl Weights {
 
     /// How long an errand's food waits for a driver who is at the counter so long after it should be ready; negative
     /// when he is early.
-    fn waits(&self, errand: &Errand, late: f64) -> f64 {
+    pub(super) fn waits(&self, errand: &Errand, late: f64) -> f64 {
         if errand.expected && late.abs() < self.unsure {
             // The mean of max(0, late - u), u uniform between -unsure and unsure.
             (late + self.unsure).powi(2) / (4.0 * self.unsure)
         } else {
             late.max(0.0)
         }
+    }
+
+    /// By how much `food(waits(late))` grows per second of lateness; it never shrinks as that grows, and where it jumps this is the lower.
+    pub(super) fn slope(&self, errand: &Errand, late: f64) -> f64 {
+        let food = self.waits(errand, late);
+        let share = if errand.expected && late.abs() < self.unsure {
+            (late + self.unsure) / (2.0 * self.unsure)
+        } else {
+            f64::from(late > 0.0)
+        };
+        errand.weight * share * (1.0 + 2.0 * self.squared * (food + errand.given))
     }
 
     pub fn left_out(&self, errand: &Errand) -> f64 {
@@ -152,79 +163,34 @@ impl Weights {
 /// How far a vehicle has come on its route: what the rest of it depends on, and what the way so far cost.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Progress {
-    at: f64,
-    origin: Origin,
+    pub at: f64,
+    pub origin: Origin,
     /// He waits where he is and not at a counter.
-    idle: bool,
-    cost: f64,
+    pub idle: bool,
+    pub cost: f64,
 }
 
 impl Progress {
     /// Whether the same way further costs the same from here as from there.
-    fn meets(&self, other: &Progress) -> bool {
+    pub fn meets(&self, other: &Progress) -> bool {
         self.at == other.at && self.origin == other.origin && self.idle == other.idle
     }
 }
 
 /// A stop made.
-struct Made {
-    /// When he was there.
-    arrival: f64,
-    then: Progress,
-    pickup: f64,
-    /// What it cost, and how much of that is for food that waited.
-    cost: f64,
-    food: f64,
+pub(super) struct Made {
+    /// When he was at the restaurant, at its counter, and had the food; and when all of it was ready.
+    pub arrival: f64,
+    pub counter: f64,
+    pub ready: f64,
+    pub pickup: f64,
+    pub then: Progress,
+    /// What it cost; of that what food that waited, the driver's wait and the way there did.
+    pub cost: f64,
+    pub food: f64,
+    pub wait: f64,
+    pub way: f64,
 }
-
-/// A route followed: how far its vehicle has come before each stop, and after the last.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Followed {
-    legs: Vec<Leg>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Leg {
-    before: Progress,
-    /// When he is at the stop's restaurant; never after the last.
-    arrival: f64,
-    /// The most that it had cost after any stop before.
-    peak: f64,
-    /// What the stop costs; 0 after the last.
-    cost: f64,
-    /// What food waits cost from this stop on: nobody who comes later pays less.
-    food: f64,
-}
-
-impl Leg {
-    /// What food waits cost at least from this stop on, for one who has come so far and makes it next: as much as on
-    /// this route, if he cannot be at the restaurant any earlier.
-    #[inline(always)]
-    fn least_after(&self, progress: Progress) -> f64 {
-        let earliest = if progress.origin == self.before.origin {
-            self.before.at
-        } else {
-            self.arrival
-        };
-        if progress.at >= earliest {
-            self.food
-        } else {
-            0.0
-        }
-    }
-}
-
-/// A route made of parts: the beginning of the vehicle's own, perhaps another stop, and the end of some route.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Splice {
-    pub keep: usize,
-    pub stop: Option<Stop>,
-    /// Of which vehicle's route the end is, and the stop that it begins with.
-    pub end: (usize, usize),
-}
-
-/// By how much sums of the same costs may differ, in seconds and as a share: far more than rounding can make of them.
-const ROUNDING: f64 = 1e-9;
 
 impl super::Problem<'_> {
     /// What it costs that the vehicle makes these stops; `None` when it cannot.
@@ -246,85 +212,13 @@ impl super::Problem<'_> {
         pickups
     }
 
-    /// Follows the route to its end. Infinitely dear if the vehicle cannot.
-    pub(super) fn follow(&self, vehicle: usize, route: &mut Route, followed: &mut Followed) {
-        let legs = &mut followed.legs;
-        legs.clear();
-        let (mut peak, mut last) = (f64::NEG_INFINITY, self.start(vehicle));
-        let able = self.walk(vehicle, &route.stops, |before, made| {
-            legs.push(Leg {
-                before,
-                arrival: made.arrival,
-                peak,
-                cost: made.cost,
-                food: made.food,
-            });
-            peak = peak.max(made.then.cost);
-            last = made.then;
-        });
-        route.cost = if able { last.cost } else { f64::INFINITY };
-        legs.push(Leg {
-            before: last,
-            arrival: f64::INFINITY,
-            peak,
-            cost: 0.0,
-            food: 0.0,
-        });
-        let mut rest = 0.0;
-        for leg in legs.iter_mut().rev() {
-            rest += leg.food;
-            leg.food = rest;
-        }
-    }
-
-    /// What the spliced route costs the vehicle; `None` when it cannot make it, or not below the limit. Bit for bit
-    /// what `cost` says of it, and a matter of the stops that change: before them nothing does, and after them nothing
-    /// from where the vehicle is as early as it was.
-    pub(super) fn spliced_cost(
+    /// Makes stop after stop, telling each with how far the vehicle had come; false when it cannot go on.
+    pub(super) fn walk(
         &self,
         vehicle: usize,
-        splice: Splice,
-        routes: &[Route],
-        followed: &[Followed],
-        limit: f64,
-    ) -> Option<f64> {
-        let kept = followed[vehicle].legs.get(splice.keep)?;
-        let mut progress = kept.before;
-        let (of, from) = splice.end;
-        let legs = &followed[of].legs;
-        if kept.peak >= limit {
-            return None;
-        }
-        if let Some(stop) = &splice.stop {
-            let least = self.least(progress, stop);
-            let least = least.cost + legs.get(from)?.least_after(least);
-            if least * (1.0 - ROUNDING) - ROUNDING > limit {
-                return None;
-            }
-            progress = self.make(vehicle, progress, stop)?.then;
-            if progress.cost >= limit {
-                return None;
-            }
-        }
-        for (place, stop) in routes[of].stops.iter().enumerate().skip(from) {
-            let leg = &legs[place];
-            if of == vehicle && progress.meets(&leg.before) {
-                return the_same(progress.cost, &legs[place..routes[of].stops.len()], limit);
-            }
-            let least = progress.cost + leg.least_after(progress);
-            if least * (1.0 - ROUNDING) - ROUNDING > limit {
-                return None;
-            }
-            progress = self.make(vehicle, progress, stop)?.then;
-            if progress.cost >= limit {
-                return None;
-            }
-        }
-        Some(progress.cost)
-    }
-
-    /// Makes stop after stop, telling each with how far the vehicle had come; false when it cannot go on.
-    fn walk(&self, vehicle: usize, stops: &[Stop], mut tell: impl FnMut(Progress, &Made)) -> bool {
+        stops: &[Stop],
+        mut tell: impl FnMut(Progress, &Made),
+    ) -> bool {
         let mut progress = self.start(vehicle);
         for stop in stops {
             let Some(made) = self.make(vehicle, progress, stop) else {
@@ -336,7 +230,7 @@ impl super::Problem<'_> {
         true
     }
 
-    fn start(&self, vehicle: usize) -> Progress {
+    pub(super) fn start(&self, vehicle: usize) -> Progress {
         let driver = &self.vehicles[vehicle];
         Progress {
             at: driver.free,
@@ -348,15 +242,15 @@ impl super::Problem<'_> {
 
     /// Makes the stop; `None` when the vehicle cannot.
     #[inline(always)]
-    fn make(&self, vehicle: usize, progress: Progress, stop: &Stop) -> Option<Made> {
-        let weights = &self.weights;
-        let driver = &self.vehicles[vehicle];
+    pub(super) fn make(&self, vehicle: usize, progress: Progress, stop: &Stop) -> Option<Made> {
         let lead = &self.errands[stop.first()];
         let way = self.ways.to_restaurant(progress.origin, lead.restaurant);
-        if !self.may_fetch(vehicle, way.metres, stop) {
+        let weights = &self.weights;
+        let driver = &self.vehicles[vehicle];
+        let metres = self.ways.metres(progress.origin, lead.restaurant);
+        if !self.may_fetch(vehicle, metres, stop) {
             return None;
         }
-        let way = way.seconds;
         let arrival = progress.at.max(lead.known) + way;
         let counter = arrival + self.half_pickup;
         let ready = stop.errands().fold(f64::MIN, |ready, errand| {
@@ -367,7 +261,9 @@ impl super::Problem<'_> {
             return None;
         }
         let waited = if progress.idle { 0.0 } else { pickup - counter };
-        let mut cost = lead.weight * weights.wait * waited + weights.way * way;
+        let wait = lead.weight * weights.wait * waited;
+        let way = weights.way * way;
+        let mut cost = wait + way;
         let (mut at, mut origin, mut all_food) = (pickup + self.half_pickup, progress.origin, 0.0);
         let mut before: Option<&Errand> = None;
         for number in stop.errands() {
@@ -391,39 +287,23 @@ impl super::Problem<'_> {
         }
         Some(Made {
             arrival,
+            counter,
+            ready,
+            pickup,
             then: Progress {
                 at,
                 origin,
                 idle: false,
                 cost: progress.cost + cost,
             },
-            pickup,
             cost,
             food: all_food,
+            wait,
+            way,
         })
     }
 
-    /// How far he has come after the stop at best, if no way takes any time but that to the first door.
     #[inline(always)]
-    fn least(&self, progress: Progress, stop: &Stop) -> Progress {
-        let lead = &self.errands[stop.first()];
-        let counter = progress.at.max(lead.known) + self.half_pickup;
-        let (mut pickup, mut origin, mut cost) = (counter, progress.origin, progress.cost);
-        for number in stop.errands() {
-            let errand = &self.errands[number];
-            cost += self.weights.food(errand, (counter - errand.ready).max(0.0));
-            pickup = pickup.max(errand.ready);
-            origin = self.ways.customer(number);
-        }
-        let dropoffs = stop.len() as f64 * self.dropoff;
-        Progress {
-            at: pickup + self.half_pickup + lead.drive + dropoffs,
-            origin,
-            idle: false,
-            cost,
-        }
-    }
-
     fn may_fetch(&self, vehicle: usize, metres: f64, stop: &Stop) -> bool {
         stop.errands().all(|errand| {
             let errand = &self.errands[errand];
@@ -431,17 +311,6 @@ impl super::Problem<'_> {
                 && (errand.barred.is_empty() || !errand.barred.contains(&(vehicle as u32)))
         })
     }
-}
-
-/// What a route costs that goes on as it was from here.
-fn the_same(mut cost: f64, legs: &[Leg], limit: f64) -> Option<f64> {
-    for leg in legs {
-        cost += leg.cost;
-        if cost >= limit {
-            return None;
-        }
-    }
-    Some(cost)
 }
 
 #[cfg(test)]

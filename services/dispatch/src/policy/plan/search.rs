@@ -1,18 +1,22 @@
 //! From first errands to routes: the errands that are left go where they cost least, then single errands
 //! move, and pairs of routes exchange stops or tails, as long as that lowers the total cost.
 //!
-//! A move is tried again only where something changed since, and only towards the errand's candidates. The
-//! budget counts evaluated routes, not time, so that it ends alike everywhere; when it is spent, what has
-//! been found stands.
+//! A move is tried again only where something changed since, and only towards the errand's candidates; an exchange that was
+//! looked at from one of its two sides not from the other. The
+//! budget counts the changes that are looked at, not time, so that it ends alike everywhere; those that a bound rules out
+//! count as well, so no bound changes a plan. When it is spent, what has been found stands.
 
 use super::matching::Candidate;
-use super::route::{Followed, Splice};
+use super::splice::{Followed, Splice, surely, surpasses};
 use super::{Problem, Route, Stop};
 
 /// A gain below this (seconds) is none: rounding must not let the search run in circles.
 const GAIN: f64 = 1e-6;
 /// Rounds of moves at most; later ones find next to nothing.
 const ROUNDS: usize = 4;
+
+/// Exchanges are looked for with the first of a stop's candidates only: those who could be earliest.
+const PARTNERS: usize = 16;
 
 /// Where an errand could go.
 #[derive(Clone, Copy)]
@@ -32,9 +36,17 @@ struct Search<'a> {
     vehicle_of: Vec<Option<usize>>,
     /// Errands by restaurant, for those that may share a trip.
     companions: Vec<Vec<usize>>,
-    /// Vehicles whose routes changed in the round before, and in this one.
-    changed: Vec<bool>,
-    changing: Vec<bool>,
+    /// By errand, whether each vehicle is a candidate for it.
+    wanted: Vec<Vec<bool>>,
+    /// Counts the changes of routes.
+    clock: u32,
+    /// By vehicle, when its route changed last.
+    changed: Vec<u32>,
+    /// By errand, when a move of it was looked for last; by vehicle, the same of exchanges.
+    tried: Vec<u32>,
+    compared: Vec<u32>,
+    /// Room for a route that is put aside.
+    spare: (Route, Followed),
     effort: usize,
 }
 
@@ -70,6 +82,16 @@ fn companions(problem: &Problem<'_>) -> Vec<Vec<usize>> {
     companions
 }
 
+fn wanted(candidates: &[Vec<Candidate>], vehicles: usize) -> Vec<Vec<bool>> {
+    let mut wanted = vec![vec![false; vehicles]; candidates.len()];
+    for (wanted, candidates) in wanted.iter_mut().zip(candidates) {
+        for candidate in candidates {
+            wanted[candidate.vehicle] = true;
+        }
+    }
+    wanted
+}
+
 impl<'a> Search<'a> {
     /// Each of these first errands on a route of its own.
     fn new(
@@ -85,8 +107,12 @@ impl<'a> Search<'a> {
             followed: vec![Followed::default(); vehicles],
             vehicle_of: first.to_vec(),
             companions: companions(problem),
-            changed: vec![true; vehicles],
-            changing: vec![false; vehicles],
+            wanted: wanted(candidates, vehicles),
+            clock: 1,
+            changed: vec![1; vehicles],
+            tried: vec![0; candidates.len()],
+            compared: vec![0; vehicles],
+            spare: Default::default(),
             effort: problem.effort,
         };
         (0..vehicles).for_each(|vehicle| search.follow(vehicle));
@@ -104,7 +130,7 @@ impl<'a> Search<'a> {
         let order = by_ready(self.problem);
         for &errand in &order {
             if self.vehicle_of[errand].is_none()
-                && let Some(slot) = self.best_slot(errand, f64::INFINITY, false)
+                && let Some(slot) = self.best_slot(errand, f64::INFINITY, 0)
             {
                 self.put(errand, slot);
             }
@@ -118,17 +144,19 @@ impl<'a> Search<'a> {
             if !(moved || exchanged) {
                 return true;
             }
-            let none = vec![false; self.routes.len()];
-            self.changed = std::mem::replace(&mut self.changing, none);
         }
         false
     }
 
     /// What the spliced route costs the vehicle, if that is below the limit.
-    fn try_out(&mut self, vehicle: usize, splice: Splice, limit: f64) -> Option<f64> {
-        self.effort = self.effort.saturating_sub(1);
+    #[inline(never)]
+    fn try_out(&self, vehicle: usize, splice: Splice, limit: f64) -> Option<f64> {
         self.problem
             .spliced_cost(vehicle, splice, &self.routes, &self.followed, limit)
+    }
+
+    fn spend(&mut self) {
+        self.effort = self.effort.saturating_sub(1);
     }
 
     fn follow(&mut self, vehicle: usize) {
@@ -138,12 +166,14 @@ impl<'a> Search<'a> {
 
     fn price(&mut self, vehicle: usize) {
         self.follow(vehicle);
-        self.changed[vehicle] = true;
-        self.changing[vehicle] = true;
+        self.clock += 1;
+        self.changed[vehicle] = self.clock;
     }
 
-    /// The slot that adds least, and less than the limit and than leaving the errand out.
-    fn best_slot(&mut self, errand: usize, limit: f64, only_changed: bool) -> Option<Slot> {
+    /// The slot that adds least, and less than the limit and than leaving the errand out; a stop of its own only on routes
+    /// that changed since.
+    fn best_slot(&mut self, errand: usize, limit: f64, since: u32) -> Option<Slot> {
+        self.tried[errand] = self.clock;
         let left_out = self.problem.weights.left_out(&self.problem.errands[errand]);
         let mut limit = limit.min(left_out);
         let mut best = None;
@@ -151,7 +181,7 @@ impl<'a> Search<'a> {
         for candidate in known {
             let vehicle = candidate.vehicle;
             // Nothing before it makes a pickup earlier, so alone it costs least.
-            if candidate.cost.min(0.0) >= limit || (only_changed && !self.changed[vehicle]) {
+            if candidate.cost.min(0.0) >= limit || self.changed[vehicle] <= since {
                 continue;
             }
             if candidate.floor < limit - GAIN {
@@ -177,7 +207,19 @@ impl<'a> Search<'a> {
                 stop: Some(Stop::of(errand)),
                 end: (vehicle, stop),
             };
-            if let Some(cost) = self.try_out(vehicle, splice, base + *limit - GAIN) {
+            self.spend();
+            let below = base + *limit - GAIN;
+            let own = &self.problem.errands[errand];
+            let least = self.problem.least_with(own, &self.followed[vehicle], stop);
+            if surpasses(least, below) {
+                continue;
+            }
+            // By far the most of all that is tried, so not by way of `try_out`.
+            let (routes, followed) = (&self.routes, &self.followed);
+            let cost = self
+                .problem
+                .spliced_cost(vehicle, splice, routes, followed, below);
+            if let Some(cost) = cost {
                 *limit = cost - base;
                 *best = Some(Slot {
                     vehicle,
@@ -218,6 +260,7 @@ impl<'a> Search<'a> {
                     stop: Some(shared.with(turn, errand)),
                     end: (vehicle, stop + 1),
                 };
+                self.spend();
                 if let Some(cost) = self.try_out(vehicle, splice, base + *limit - GAIN) {
                     *limit = cost - base;
                     *best = Some(Slot {
@@ -250,7 +293,7 @@ impl<'a> Search<'a> {
             moved |= match self.vehicle_of[errand] {
                 Some(vehicle) => self.move_errand(errand, vehicle),
                 None => {
-                    let slot = self.best_slot(errand, f64::INFINITY, true);
+                    let slot = self.best_slot(errand, f64::INFINITY, self.tried[errand]);
                     slot.inspect(|slot| self.put(errand, *slot)).is_some()
                 }
             };
@@ -262,17 +305,24 @@ impl<'a> Search<'a> {
         if self.routes[vehicle].cost <= GAIN {
             return false;
         }
-        let only_changed = !self.changed[vehicle];
+        let tried = self.tried[errand];
+        let since = if self.changed[vehicle] > tried {
+            0
+        } else {
+            tried
+        };
         let stops = &self.routes[vehicle].stops;
         let holds = |stop: &Stop| stop.errands().any(|other| other == errand);
         let Some(stop) = stops.iter().position(holds) else {
             return false;
         };
+        let rest = stops[stop].without(errand);
         let without = Splice {
             keep: stop,
-            stop: stops[stop].without(errand),
+            stop: rest,
             end: (vehicle, stop + 1),
         };
+        self.spend();
         let Some(cost) = self.try_out(vehicle, without, f64::INFINITY) else {
             return false;
         };
@@ -280,31 +330,41 @@ impl<'a> Search<'a> {
         if gain <= GAIN {
             return false;
         }
-        let stops = self.spliced(vehicle, without);
-        let route = Route { stops, cost };
-        let before = std::mem::replace(&mut self.routes[vehicle], route);
-        let followed = std::mem::take(&mut self.followed[vehicle]);
+        let mut before = std::mem::take(&mut self.spare);
+        before.0.stops.clone_from(&self.routes[vehicle].stops);
+        before.0.stops.splice(stop..=stop, rest);
+        self.swap(vehicle, &mut before);
         self.follow(vehicle);
         self.vehicle_of[errand] = None;
-        match self.best_slot(errand, gain, only_changed) {
+        let moved = match self.best_slot(errand, gain, since) {
             Some(slot) => {
                 self.put(errand, slot);
                 self.price(vehicle);
                 true
             }
             None => {
-                self.routes[vehicle] = before;
-                self.followed[vehicle] = followed;
+                self.swap(vehicle, &mut before);
                 self.vehicle_of[errand] = Some(vehicle);
                 false
             }
-        }
+        };
+        self.spare = before;
+        moved
+    }
+
+    fn swap(&mut self, vehicle: usize, (route, followed): &mut (Route, Followed)) {
+        std::mem::swap(&mut self.routes[vehicle], route);
+        std::mem::swap(&mut self.followed[vehicle], followed);
     }
 
     /// Lets routes that cost anything exchange stops or tails with those of candidates of their stops.
     fn exchange(&mut self) -> bool {
         let mut exchanged = false;
         for vehicle in 0..self.routes.len() {
+            let compared = self.compared[vehicle];
+            if self.routes[vehicle].cost > GAIN {
+                self.compared[vehicle] = self.clock;
+            }
             let mut stop = 0;
             while stop < self.routes[vehicle].stops.len() {
                 if self.effort == 0 || self.routes[vehicle].cost <= GAIN {
@@ -316,9 +376,9 @@ impl<'a> Search<'a> {
                     vehicle: other,
                     floor,
                     ..
-                } in partners
+                } in partners.iter().take(PARTNERS)
                 {
-                    let fresh = self.changed[vehicle] || self.changed[other];
+                    let fresh = self.changed[vehicle].max(self.changed[other]) > compared;
                     if fresh
                         && other != vehicle
                         && stop < self.routes[vehicle].stops.len()
@@ -338,13 +398,33 @@ impl<'a> Search<'a> {
     fn exchange_between(&mut self, one: usize, stop: usize, other: usize) -> bool {
         let mut best = self.routes[one].cost + self.routes[other].cost - GAIN;
         let mut found = None;
-        for cut in 0..=self.routes[other].stops.len() {
+        let last = self.routes[other].stops.len();
+        // What the other looked at, and nothing has changed since.
+        let settled = self.changed[one].max(self.changed[other]) <= self.compared[other];
+        for cut in 0..=last {
+            if settled && cut < last && self.wanted[self.routes[other].stops[cut].first()][one] {
+                continue;
+            }
+            let followed = |vehicle: usize| &self.followed[vehicle];
+            let between = self
+                .problem
+                .between((followed(one), stop), (followed(other), cut));
+            let Some(between) = between else { continue };
             for tails in [true, false] {
-                if !tails && cut == self.routes[other].stops.len() {
+                if !tails && cut == last {
+                    continue;
+                }
+                self.effort = self.effort.saturating_sub(1);
+                let [least, rest] = if tails {
+                    between.least_of_tails()
+                } else {
+                    between.least_of_stops(self.problem)
+                };
+                if surpasses(least + rest, best) {
                     continue;
                 }
                 let [ours, theirs] = self.exchanged((one, stop), (other, cut), tails);
-                if let Some(first) = self.try_out(one, ours, best)
+                if let Some(first) = self.try_out(one, ours, best - surely(rest))
                     && let Some(second) = self.try_out(other, theirs, best - first)
                 {
                     best = first + second;

@@ -1,7 +1,8 @@
 //! How long the ways are that a plan's routes are made of.
 //!
-//! A search evaluates the same few ways many thousand times. To each restaurant the ways of the vehicles that start near it
-//! are known from the beginning; what is asked for is remembered in a table where later ways may displace it. All at the pace of the plan's instant.
+//! A search evaluates the same few ways many thousand times, so each is remembered: in a table with a place for every way while that is
+//! small, beyond it in one where later ways may displace it. Seconds and metres stand apart, since bounds ask for seconds alone, and what
+//! is asked for most stays in the processor's cache. All at the pace of the plan's instant.
 
 use std::cell::Cell;
 
@@ -28,15 +29,9 @@ impl Way {
     }
 }
 
-/// An empty slot; no number is as high.
-const EMPTY: (u64, Way) = (
-    u64::MAX,
-    Way {
-        seconds: 0.0,
-        metres: 0.0,
-    },
-);
-/// So many slots at most; a power of two.
+/// So many places at most.
+const PLACES: usize = 1 << 17;
+/// So many if ways may displace each other; a power of two.
 const SLOTS: usize = 1 << 15;
 /// An odd number that spreads neighbours over all slots (Knuth's multiplicative hashing).
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -50,20 +45,17 @@ pub(in crate::policy) struct Ways<'a> {
     doors: Vec<Place>,
     /// By restaurant.
     pickups: Vec<Place>,
-    /// By restaurant, the vehicles in question for it with their ways, by number.
-    near: Vec<Vec<(usize, Way)>>,
-    /// Ways that were asked for with the number of origin and restaurant, each in the only slot where it is looked for.
-    asked: Vec<Cell<(u64, Way)>>,
-    /// By how much a spread number is shifted to be a slot's.
-    shift: u32,
+    /// By slot; no number where the way is not known.
+    seconds: Vec<Cell<f64>>,
+    metres: Vec<Cell<f64>>,
+    /// Whose way it is, where ways displace each other.
+    owners: Vec<Cell<u64>>,
 }
 
 impl<'a> Ways<'a> {
-    /// `near`: by restaurant, the vehicles in question for it by number, with their ways to it.
     pub fn new(
         vehicles: &[Vehicle],
         errands: &[Errand],
-        near: Vec<Vec<(usize, Way)>>,
         travel: &'a dyn TravelTime,
         now: At,
     ) -> Ways<'a> {
@@ -75,22 +67,22 @@ impl<'a> Ways<'a> {
             }
             pickups[restaurant] = errand.pickup;
         }
-        let slots = slots((errands.len() + vehicles.len()) * pickups.len());
+        let places = (errands.len() + vehicles.len()) * pickups.len();
+        let (slots, owners) = if places <= PLACES {
+            (places, 0)
+        } else {
+            (SLOTS, SLOTS)
+        };
         Ways {
             travel,
             now,
             starts: vehicles.iter().map(|vehicle| vehicle.place).collect(),
             doors: errands.iter().map(|errand| errand.dropoff).collect(),
-            asked: vec![Cell::new(EMPTY); slots],
-            shift: u64::BITS - slots.trailing_zeros(),
-            near,
             pickups,
+            seconds: vec![Cell::new(f64::NAN); slots],
+            metres: vec![Cell::new(f64::NAN); slots],
+            owners: vec![Cell::new(u64::MAX); owners],
         }
-    }
-
-    /// The vehicles in question for the restaurant, by number, with their ways to it.
-    pub(super) fn near(&self, restaurant: u32) -> &[(usize, Way)] {
-        &self.near[restaurant as usize]
     }
 
     pub(super) fn start(&self, vehicle: usize) -> Origin {
@@ -101,34 +93,71 @@ impl<'a> Ways<'a> {
         Origin(errand as u32)
     }
 
-    /// From there to the restaurant.
-    #[inline]
-    pub(super) fn to_restaurant(&self, from: Origin, restaurant: u32) -> Way {
-        let number = (u64::from(from.0) << 32) | u64::from(restaurant);
-        let slot = &self.asked[(number.wrapping_mul(SPREAD) >> self.shift) as usize];
-        let (known, way) = slot.get();
-        if known == number {
-            return way;
+    /// Seconds from there to the restaurant.
+    #[inline(always)]
+    pub(super) fn to_restaurant(&self, from: Origin, restaurant: u32) -> f64 {
+        let seconds = self.known(from, restaurant, &self.seconds);
+        if seconds.is_nan() {
+            return self.look_up(from, restaurant).seconds;
         }
-        let way = self.look_up(from, restaurant);
-        slot.set((number, way));
-        way
+        seconds
+    }
+
+    /// The same in metres.
+    #[inline(always)]
+    pub(super) fn metres(&self, from: Origin, restaurant: u32) -> f64 {
+        let metres = self.known(from, restaurant, &self.metres);
+        if metres.is_nan() {
+            return self.look_up(from, restaurant).metres;
+        }
+        metres
+    }
+
+    #[inline(always)]
+    fn known(&self, from: Origin, restaurant: u32, table: &[Cell<f64>]) -> f64 {
+        if self.owners.is_empty() {
+            return table[self.place(from, restaurant)].get();
+        }
+        let (number, slot) = slot(from, restaurant);
+        if self.owners[slot].get() == number {
+            table[slot].get()
+        } else {
+            f64::NAN
+        }
+    }
+
+    fn place(&self, from: Origin, restaurant: u32) -> usize {
+        restaurant as usize * (self.doors.len() + self.starts.len()) + from.0 as usize
+    }
+
+    /// Remembers a way.
+    pub(super) fn know(&self, from: Origin, restaurant: u32, way: Way) {
+        let slot = if self.owners.is_empty() {
+            self.place(from, restaurant)
+        } else {
+            let (number, slot) = slot(from, restaurant);
+            self.owners[slot].set(number);
+            slot
+        };
+        self.seconds[slot].set(way.seconds);
+        self.metres[slot].set(way.metres);
     }
 
     #[cold]
-    fn look_up(&self, Origin(number): Origin, restaurant: u32) -> Way {
-        let pickup = self.pickups[restaurant as usize];
-        let number = number as usize;
-        let Some(vehicle) = number.checked_sub(self.doors.len()) else {
-            return self.way(self.doors[number], pickup);
+    fn look_up(&self, from: Origin, restaurant: u32) -> Way {
+        let number = from.0 as usize;
+        let place = match number.checked_sub(self.doors.len()) {
+            Some(vehicle) => self.starts[vehicle],
+            None => self.doors[number],
         };
-        let near = self.near(restaurant);
-        let place = near.binary_search_by_key(&vehicle, |(number, _)| *number);
-        place.map_or_else(|_| self.way(self.starts[vehicle], pickup), |it| near[it].1)
-    }
-
-    fn way(&self, from: Place, to: Place) -> Way {
-        Way::between(from, to, self.travel, self.now)
+        let way = Way::between(
+            place,
+            self.pickups[restaurant as usize],
+            self.travel,
+            self.now,
+        );
+        self.know(from, restaurant, way);
+        way
     }
 
     pub(super) fn drive(&self, from: Place, to: Place) -> f64 {
@@ -137,7 +166,9 @@ impl<'a> Ways<'a> {
     }
 }
 
-/// As many as there are ways, within bounds; a power of two.
-fn slots(ways: usize) -> usize {
-    ways.next_power_of_two().clamp(2, SLOTS)
+/// The number of a way, and the only slot where it is looked for.
+fn slot(from: Origin, restaurant: u32) -> (u64, usize) {
+    let number = (u64::from(from.0) << 32) | u64::from(restaurant);
+    let spread = number.wrapping_mul(SPREAD) >> (u64::BITS - SLOTS.trailing_zeros());
+    (number, spread as usize)
 }

@@ -68,7 +68,8 @@ fn problem<'a>(
     };
     let near = doors.iter().map(near).collect();
     Problem {
-        ways: Ways::new(&vehicles, &errands, near, travel, At(0)),
+        ways: Ways::new(&vehicles, &errands, travel, At(0)),
+        near,
         errands,
         vehicles,
         weights: Weights {
