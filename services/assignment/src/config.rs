@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::TimeDelta;
-use contracts::GeoSpec;
+use contracts::{Catalogue, GeoSpec};
 use dispatch::{Policy, PolicySpec, Road, RoadConfig, Scheduler, Snapshot, TravelTime};
 use runtime::ConfigError;
 use serde::Deserialize;
@@ -100,8 +100,8 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Refuses what no geo could work with, by field and value.
-    pub fn validate(&self) -> Result<(), ConfigError> {
+    /// Refuses what no geo could work with, and settings of a geo that is not in the catalogue, by field and value.
+    pub fn validate(&self, catalogue: &Catalogue) -> Result<(), ConfigError> {
         if !(self.time_scale > 0.0 && self.time_scale.is_finite()) {
             return Err(invalid(
                 "time_scale",
@@ -110,6 +110,10 @@ impl Config {
             ));
         }
         check_pause("tick_ms", self.tick_ms)?;
+        let is_unknown = |name: &&String| catalogue.geo(name).is_err();
+        if let Some(name) = self.geos.keys().find(is_unknown) {
+            return Err(invalid("geos", name, "is not a geo of the catalogue"));
+        }
         if self.tombstone_h == 0 {
             return Err(invalid(
                 "tombstone_h",
@@ -277,8 +281,6 @@ impl GeoRules {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
-    use contracts::Catalogue;
-
     use super::*;
 
     fn config(json: &str) -> Result<Config, serde_json::Error> {
@@ -287,15 +289,16 @@ mod tests {
 
     fn rules(config: &Config) -> Result<GeoRules, ConfigError> {
         let catalogue = Catalogue::embedded();
-        config.validate()?;
+        config.validate(&catalogue)?;
         config.rules(&catalogue.geos()[0])
     }
 
     #[test]
     fn the_defaults_work_in_every_geo() {
         let config = config("{}").unwrap();
-        config.validate().unwrap();
-        for geo in Catalogue::embedded().geos() {
+        let catalogue = Catalogue::embedded();
+        config.validate(&catalogue).unwrap();
+        for geo in catalogue.geos() {
             let rules = config.rules(geo).unwrap();
             assert_eq!(rules.policy.id().name, "lookahead");
             assert_eq!(rules.parameters["dispatch.tolerance_s"], "120.0");
@@ -361,6 +364,10 @@ mod tests {
         for (text, field) in [
             (r#"{"time_scale": 0}"#, "assignment.time_scale = 0"),
             (r#"{"tick_ms": 101}"#, "assignment.tick_ms = 101"),
+            (
+                r#"{"geos": {"berlin-mite": {"tick_ms": 5}}}"#,
+                "assignment.geos = berlin-mite: is not a geo of the catalogue",
+            ),
             (r#"{"tombstone_h": 0}"#, "assignment.tombstone_h = 0"),
             (
                 r#"{"dispatch": {"max_attempts": 0}}"#,

@@ -43,8 +43,8 @@ pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../../migration
 /// The processor and its lanes, as configured.
 pub async fn service(settings: &Settings) -> anyhow::Result<Service<Assignment>> {
     let config: Config = settings.section("assignment")?;
-    config.validate()?;
     let (catalogue, served) = binding::catalogue(settings)?;
+    config.validate(&catalogue)?;
     let codec = Codec::connect(&settings.registry.url, CONTRACTS).await?;
     let location_window = Duration::from_secs_f64(config.dispatch.location_ttl_s);
     let (mut geos, mut lanes) = (HashMap::new(), Vec::new());

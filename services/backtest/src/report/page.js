@@ -22,6 +22,9 @@
     ["first_mile_mean", "First mile", 2, 0],
     ["utilisation", "Utilisation", 2, 0],
     ["orders_per_courier_hour", "Orders / h", 2, 0],
+    ["orders_per_courier_min", "Fewest", 1, 0],
+    ["orders_per_courier_max", "Most", 1, 0],
+    ["orders_per_courier_gini", "Gini", 2, -1],
     ["cost_per_order", "Cost / order", 2, -1],
     ["bundled_pct", "Bundled %", 1, 0],
   ];
@@ -42,6 +45,15 @@
       row(table, [policy.policy, ...MEASURES.map(([key, , decimals]) => number(policy.mean[key], decimals))]));
     MEASURES.forEach(([key, , , sense], index) =>
       mark(lines, index + 1, policies.map((policy) => policy.mean[key]), sense));
+  }
+
+  function comparison() {
+    const worse = data.results.worse_than_fifo;
+    if (!worse) return;
+    byId("worse").textContent = worse.length
+      ? "Worse than fifo: " + worse.map((it) =>
+        `${it.policy} on ${it.instance} in ${it.measure} (${number(it.value, 2)}, fifo ${number(it.fifo, 2)})`).join("; ") + "."
+      : "On no instance is another policy worse than fifo in P99, click-to-door, food wait or undelivered orders.";
   }
 
   function perInstance() {
@@ -276,6 +288,7 @@
   instances.forEach((instance, index) => element("option", byId("instance"), instance.name, { value: index }));
   byId("instance").onchange = curves;
   means();
+  comparison();
   perInstance();
   const redrawMap = mapPlayer();
   const redraw = () => { curves(); if (redrawMap) redrawMap(); };

@@ -40,8 +40,8 @@ pub struct PlanConfig {
     pub orders: usize,
     /// How many drivers are considered for each order. Default 24. Too low: worse plans; too high: cost.
     pub candidates: usize,
-    /// How many changes of routes one tick may look at. Default 60000, some five milliseconds; of `bundle` as a whole 45000.
-    /// Too low: worse plans under pressure; too high: cost.
+    /// How many changes of routes one tick may look at. Default 60000. Too low: worse plans under pressure; too
+    /// high: cost.
     pub effort: usize,
 }
 
@@ -163,10 +163,7 @@ pub struct BundleConfig {
 impl Default for BundleConfig {
     fn default() -> Self {
         Self {
-            plan: PlanConfig {
-                effort: 45_000,
-                ..PlanConfig::default()
-            },
+            plan: PlanConfig::default(),
             max_orders: Stop::MOST,
             spread_s: 900.0,
             detour_weight: 0.1,
