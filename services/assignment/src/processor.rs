@@ -13,7 +13,7 @@ use contracts::{Codec, EncodeError, Geo, Message as _};
 use dispatch::{At, Input, OrderId};
 use runtime::{
     ApplyError, Cycle, DecodeError, Effects, Lane, LaneCycle, Loaded, Message, Observed, Processor,
-    Trace, Verdict,
+    TimerChanges, Trace, Verdict,
 };
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -172,7 +172,7 @@ impl Processor for Assignment {
         state: &mut LaneState,
         timers: &[Timer],
         now: DateTime<Utc>,
-    ) -> Option<Vec<(Timer, Option<DateTime<Utc>>)>> {
+    ) -> Option<TimerChanges<Self>> {
         if timers != [Timer::Tick] {
             return None;
         }

@@ -21,6 +21,7 @@ use crate::processor::{ApplyError, Cycle, DecodeError, Effects, LaneCycle, Proce
 use crate::publisher::{Publication, PublishError};
 use crate::record::Outgoing;
 use crate::running::{Phase, Running};
+use crate::share::fair_share;
 use crate::store;
 
 /// Why a cycle did not complete. Its lanes are recovered in any case.
@@ -463,46 +464,9 @@ impl<P: Processor> Engine<P> {
     }
 }
 
-/// A lane with a backlog brings at least so many events, others wait for the next cycle: what a lane costs a cycle, however little
-/// it brings, is several events' worth.
-const TURN: usize = 128;
-
-/// Most events that a lane may bring so that all together bring `limit`: max-min fairness, so that nobody's backlog keeps
-/// another lane out of a cycle; but no less than a [`TURN`].
-fn fair_share(mut waiting: Vec<usize>, limit: usize) -> usize {
-    waiting.sort_unstable();
-    let (mut room, mut lanes) = (limit, waiting.len());
-    for events in waiting {
-        if events * lanes >= room {
-            return (room / lanes).max(TURN);
-        }
-        room -= events;
-        lanes -= 1;
-    }
-    limit
-}
-
 /// Pause before the next try: 50 ms, doubling to 5 s, half of it random so that instances do not move in step.
 pub(crate) fn backoff(failures: u32) -> Duration {
     let full = Duration::from_millis(50) * 2u32.saturating_pow(failures.saturating_sub(1).min(7));
     let full = full.min(Duration::from_secs(5));
     full / 2 + full.mul_f64(rand::random::<f64>() / 2.0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_backlog_leaves_the_others_their_share_of_a_cycle() {
-        assert_eq!(fair_share(vec![10_000, 10_000, 5], 1_000), 497);
-        assert_eq!(fair_share(vec![5, 10_000], 1_000), 995);
-        assert_eq!(
-            fair_share(vec![5, 7], 1_000),
-            1_000,
-            "there is room for all"
-        );
-        assert_eq!(fair_share(vec![500; 300], 1_000), TURN, "lanes take turns");
-        assert_eq!(fair_share(Vec::new(), 10), 10);
-    }
 }

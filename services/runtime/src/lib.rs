@@ -41,6 +41,7 @@ mod recovery;
 mod refusal;
 mod restore;
 mod running;
+mod share;
 mod store;
 mod telemetry;
 mod timers;
@@ -51,7 +52,7 @@ pub use message::{Headers, Message};
 pub use probe::{Probe, Step};
 pub use processor::{
     ApplyError, Cycle, DecodeError, Effects, LaneCycle, Loaded, Observed, Processor, Received,
-    Reject, Verdict,
+    Reject, TimerChanges, Verdict,
 };
 pub use record::Record;
 pub use rehearsal::Rehearsal;

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use crate::dead_letter::Stage;
 use crate::lane::Lane;
 use crate::metric;
-use crate::processor::{ApplyError, Processor, Reject, Verdict};
+use crate::processor::{ApplyError, Processor, Reject, TimerChanges, Verdict};
 use crate::running::{Condemned, Running};
 use crate::store::Settlement;
 use crate::trace::OpenSpan;
@@ -35,7 +35,7 @@ pub(crate) struct Outcome<P: Processor> {
     pub(crate) row: Option<Arc<Vec<u8>>>,
     pub(crate) records: u32,
     pub(crate) rejects: u32,
-    pub(crate) timers: Vec<(P::Timer, Option<DateTime<Utc>>)>,
+    pub(crate) timers: TimerChanges<P>,
     pub(crate) calls: Vec<P::Call>,
 }
 
@@ -74,12 +74,7 @@ impl<P: Processor> Part<P> {
     }
 
     /// Lets timers that are all that happened fire in memory; `None` if there is more to do.
-    #[allow(clippy::type_complexity)]
-    pub(crate) fn fire(
-        &mut self,
-        processor: &P,
-        now: DateTime<Utc>,
-    ) -> Option<Vec<(P::Timer, Option<DateTime<Utc>>)>> {
+    pub(crate) fn fire(&mut self, processor: &P, now: DateTime<Utc>) -> Option<TimerChanges<P>> {
         if self.timers.is_empty() || self.events > self.timers.len() {
             return None;
         }

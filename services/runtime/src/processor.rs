@@ -75,7 +75,7 @@ pub trait Processor: Sized + Send + Sync + 'static {
         _state: &mut Self::State,
         _timers: &[Self::Timer],
         _now: DateTime<Utc>,
-    ) -> Option<Vec<(Self::Timer, Option<DateTime<Utc>>)>> {
+    ) -> Option<TimerChanges<Self>> {
         None
     }
 
@@ -93,6 +93,9 @@ pub trait Processor: Sized + Send + Sync + 'static {
     /// its own time.
     fn call(self: &Arc<Self>, call: Self::Call) -> impl Future<Output = Self::Answer> + Send;
 }
+
+/// Timers that are set, or cancelled where no instant is named.
+pub type TimerChanges<P> = Vec<(<P as Processor>::Timer, Option<DateTime<Utc>>)>;
 
 /// A lane as loaded from its rows.
 pub struct Loaded<P: Processor> {
@@ -185,7 +188,7 @@ pub struct Observed<E> {
 pub struct Effects<P: Processor> {
     pub(crate) outgoing: Outgoing,
     pub(crate) verdicts: Vec<Option<Verdict>>,
-    pub(crate) timers: Vec<(P::Timer, Option<DateTime<Utc>>)>,
+    pub(crate) timers: TimerChanges<P>,
     pub(crate) calls: Vec<P::Call>,
 }
 

@@ -17,7 +17,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use chrono::{DateTime, TimeDelta, Utc};
 use runtime::{
     ApplyError, Cycle, DecodeError, Lane, LaneCycle, Loaded, Message, Observed, Probe, Processor,
-    Record, Reject, Service, Settings, SourceKind, SourceTopic, Step, Topology, Trace, Verdict,
+    Record, Reject, Service, Settings, SourceKind, SourceTopic, Step, TimerChanges, Topology,
+    Trace, Verdict,
 };
 use serde::Deserialize;
 use sqlx::{PgConnection, Row};
@@ -294,7 +295,7 @@ impl Processor for Toy {
         state: &mut Counts,
         timers: &[String],
         now: DateTime<Utc>,
-    ) -> Option<Vec<(String, Option<DateTime<Utc>>)>> {
+    ) -> Option<TimerChanges<Self>> {
         let dozing = |id: &String| state.dozes.get(id).is_some_and(|left| *left > 0);
         if !timers.iter().all(dozing) {
             return None;
