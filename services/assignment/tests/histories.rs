@@ -264,7 +264,7 @@ fn run(policy: &str, history: &[Step], seen: &Seen) -> Result<(), TestCaseError>
 fn any_history_keeps_drivers_and_orders_to_one_another() {
     let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
         failure_persistence: None,
-        ..ProptestConfig::with_cases(600)
+        ..ProptestConfig::with_cases(1_200)
     });
     let seen = Seen::default();
     let histories = (prop::sample::select(&POLICIES[..]), steps(40));
