@@ -4,7 +4,7 @@
 
 mod world;
 
-use dispatch::{Applied, Input, PolicySpec};
+use dispatch::{Applied, Input, PlanConfig, PolicySpec};
 use world::*;
 
 #[test]
@@ -44,6 +44,22 @@ fn the_wish_for_a_tick_leads_to_the_very_instant_a_request_falls_due() {
     }
     assert_eq!(now, at(580.0));
     assert_eq!(scheduler.next_due(), None);
+}
+
+#[test]
+fn a_request_that_is_due_before_a_plan_looks_as_far_is_committed_all_the_same() {
+    let horizon_s = 60.0;
+    let near_sighted = PolicySpec::Lookahead(PlanConfig {
+        horizon_s,
+        ..PlanConfig::default()
+    });
+    let mut scheduler = scheduler(quiet(), grid(), &near_sighted);
+    let here = ping("ann", metres(1_600.0, 0.0), 0.0);
+    apply(&mut scheduler, [online("ann", 0.0), here]);
+    apply(&mut scheduler, [Input::Requested(request(1, 1_000.0))]);
+    assert_eq!(decided(&mut scheduler, 579.0), []);
+    assert_eq!(decided(&mut scheduler, 580.0), [pair(1, "ann")]);
+    assert_eq!(scheduler.audit().violations(), 0);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! `lookahead` and `bundle`: plan several trips ahead for every driver, commit only what must begin now.
 //!
-//! Every tick plans all that is known: pending orders, drivers at the place and time where they will be
+//! Every tick at which somebody may have to leave plans all that is known: pending orders, drivers at the place and time where they will be
 //! free, the end of their shifts; and, at a lower weight, that the orders of the last minutes come once
 //! more, sooner or later, so that drivers stay near where they will be wanted. An order goes to the driver that the plan gives it
 //! once its slack with him is within the tolerance; until then a better plan may still give it to another.
