@@ -94,9 +94,9 @@ pub struct Driver {
     /// The orders of it that he still holds, ascending: the active rows of `assignments`. One as a rule, so no set.
     pub held: Vec<OrderId>,
     /// His last delivery on it.
-    pub last_drop: Option<LastDrop>,
-    /// What was announced and has not begun.
-    pub next_shift: Option<Shift>,
+    pub last_drop: Option<Box<LastDrop>>,
+    /// What was announced and has not begun. Boxed like the last delivery: there are many drivers, and few have either.
+    pub next_shift: Option<Box<Shift>>,
 }
 
 impl Driver {
@@ -145,9 +145,12 @@ impl Driver {
 
     /// On a trip that goes on he has delivered here.
     pub fn dropped(&mut self, drop: LastDrop) {
-        let newest = self.last_drop.is_none_or(|known| known.at <= drop.at);
+        let newest = self
+            .last_drop
+            .as_ref()
+            .is_none_or(|known| known.at <= drop.at);
         if newest && self.active_trip.is_some() {
-            self.last_drop = Some(drop);
+            self.last_drop = Some(Box::new(drop));
         }
     }
 
@@ -161,8 +164,8 @@ impl Driver {
             free_since: self.free_since,
             position: self.seen.map(|(point, _)| point),
             seen_at: self.seen.map(|(_, at)| at),
-            last_drop: self.last_drop,
-            next_shift: self.next_shift,
+            last_drop: self.last_drop.as_deref().copied(),
+            next_shift: self.next_shift.as_deref().copied(),
         }
     }
 }

@@ -73,8 +73,9 @@ pub async fn end(tx: &mut PgConnection, rows: &[OfGeo<'_, EndedRow>]) -> Result<
         instants.push(stored(row.at));
     }
     let statement = "UPDATE assignments a SET active = false, version = a.version + 1, phase = u.phase, phase_at = u.phase_at \
-        FROM UNNEST($1::text[], $2::uuid[], $3::int[], $4::int[], $5::int[], $6::text[], $7::timestamptz[]) \
-            AS u(geo, order_id, order_version, attempt, version, phase, phase_at) \
+        FROM (SELECT UNNEST($1::text[]) AS geo, UNNEST($2::uuid[]) AS order_id, UNNEST($3::int[]) AS order_version, \
+            UNNEST($4::int[]) AS attempt, UNNEST($5::int[]) AS version, UNNEST($6::text[]) AS phase, \
+            UNNEST($7::timestamptz[]) AS phase_at) AS u \
         WHERE a.geo = u.geo AND a.order_id = u.order_id AND a.order_version = u.order_version \
             AND a.attempt = u.attempt AND a.version = u.version AND a.active RETURNING a.driver_id";
     let expected = geos.len();
@@ -205,9 +206,11 @@ async fn insert(
         duties.push(duty_at.map(stored));
     }
     let statement = "WITH input AS ( \
-            SELECT * FROM UNNEST($1::text[], $2::uuid[], $3::int[], $4::int[], $5::text[], $6::timestamptz[], \
-                $7::timestamptz[], $8::uuid[], $9::smallint[], $10::timestamptz[]) \
-                AS u(geo, order_id, order_version, attempt, driver_id, decided_at, arrives_at, trip_id, trip_position, duty_at) \
+            SELECT * FROM (SELECT UNNEST($1::text[]) AS geo, UNNEST($2::uuid[]) AS order_id, \
+                UNNEST($3::int[]) AS order_version, UNNEST($4::int[]) AS attempt, UNNEST($5::text[]) AS driver_id, \
+                UNNEST($6::timestamptz[]) AS decided_at, UNNEST($7::timestamptz[]) AS arrives_at, \
+                UNNEST($8::uuid[]) AS trip_id, UNNEST($9::smallint[]) AS trip_position, \
+                UNNEST($10::timestamptz[]) AS duty_at) AS u \
             WHERE NOT EXISTS (SELECT FROM drivers e WHERE e.driver_id = u.driver_id AND e.geo <> u.geo AND e.on_duty \
                 AND e.duty_at > u.duty_at) \
         ), held AS ( \
@@ -277,8 +280,9 @@ async fn advance(tx: &mut PgConnection, lanes: &[OfGeo<'_, Changes>]) -> Result<
     }
     let statement = "UPDATE assignments a SET version = a.version + 1, phase = u.phase, phase_at = u.phase_at, \
             reported = u.reported \
-        FROM UNNEST($1::text[], $2::uuid[], $3::int[], $4::int[], $5::int[], $6::text[], $7::timestamptz[], $8::bool[]) \
-            AS u(geo, order_id, order_version, attempt, version, phase, phase_at, reported) \
+        FROM (SELECT UNNEST($1::text[]) AS geo, UNNEST($2::uuid[]) AS order_id, UNNEST($3::int[]) AS order_version, \
+            UNNEST($4::int[]) AS attempt, UNNEST($5::int[]) AS version, UNNEST($6::text[]) AS phase, \
+            UNNEST($7::timestamptz[]) AS phase_at, UNNEST($8::bool[]) AS reported) AS u \
         WHERE a.geo = u.geo AND a.order_id = u.order_id AND a.order_version = u.order_version \
             AND a.attempt = u.attempt AND a.version = u.version AND a.active";
     let expected = geos.len();
@@ -305,12 +309,14 @@ const INSERT_DRIVERS: &str = "INSERT INTO drivers (geo, driver_id, version, stat
         next_shift_starts_at, next_shift_ends_at, next_shift_lat, next_shift_lon) \
     SELECT geo, driver_id, version + 1, status, on_duty, duty_at, shift_ends_at, free_since, active_trip, lat, lon, seen_at, \
         last_drop_at, last_drop_lat, last_drop_lon, next_shift_starts_at, next_shift_ends_at, next_shift_lat, next_shift_lon \
-    FROM UNNEST($1::text[], $2::text[], $3::int[], $4::text[], $5::bool[], $6::timestamptz[], $7::timestamptz[], \
-        $8::timestamptz[], $9::uuid[], $10::float8[], $11::float8[], $12::timestamptz[], $13::timestamptz[], \
-        $14::float8[], $15::float8[], $16::timestamptz[], $17::timestamptz[], $18::float8[], $19::float8[]) \
-        AS u(geo, driver_id, version, status, on_duty, duty_at, shift_ends_at, free_since, active_trip, lat, lon, seen_at, \
-            last_drop_at, last_drop_lat, last_drop_lon, next_shift_starts_at, next_shift_ends_at, next_shift_lat, \
-            next_shift_lon) \
+    FROM (SELECT UNNEST($1::text[]) AS geo, UNNEST($2::text[]) AS driver_id, UNNEST($3::int[]) AS version, \
+        UNNEST($4::text[]) AS status, UNNEST($5::bool[]) AS on_duty, UNNEST($6::timestamptz[]) AS duty_at, \
+        UNNEST($7::timestamptz[]) AS shift_ends_at, UNNEST($8::timestamptz[]) AS free_since, \
+        UNNEST($9::uuid[]) AS active_trip, UNNEST($10::float8[]) AS lat, UNNEST($11::float8[]) AS lon, \
+        UNNEST($12::timestamptz[]) AS seen_at, UNNEST($13::timestamptz[]) AS last_drop_at, \
+        UNNEST($14::float8[]) AS last_drop_lat, UNNEST($15::float8[]) AS last_drop_lon, \
+        UNNEST($16::timestamptz[]) AS next_shift_starts_at, UNNEST($17::timestamptz[]) AS next_shift_ends_at, \
+        UNNEST($18::float8[]) AS next_shift_lat, UNNEST($19::float8[]) AS next_shift_lon) AS u \
     ON CONFLICT DO NOTHING";
 
 const UPDATE_DRIVERS: &str = "UPDATE drivers d SET version = d.version + 1, status = u.status, on_duty = u.on_duty, \
@@ -319,12 +325,14 @@ const UPDATE_DRIVERS: &str = "UPDATE drivers d SET version = d.version + 1, stat
         last_drop_at = u.last_drop_at, last_drop_lat = u.last_drop_lat, last_drop_lon = u.last_drop_lon, \
         next_shift_starts_at = u.next_shift_starts_at, next_shift_ends_at = u.next_shift_ends_at, \
         next_shift_lat = u.next_shift_lat, next_shift_lon = u.next_shift_lon \
-    FROM UNNEST($1::text[], $2::text[], $3::int[], $4::text[], $5::bool[], $6::timestamptz[], $7::timestamptz[], \
-        $8::timestamptz[], $9::uuid[], $10::float8[], $11::float8[], $12::timestamptz[], $13::timestamptz[], \
-        $14::float8[], $15::float8[], $16::timestamptz[], $17::timestamptz[], $18::float8[], $19::float8[]) \
-        AS u(geo, driver_id, version, status, on_duty, duty_at, shift_ends_at, free_since, active_trip, lat, lon, seen_at, \
-            last_drop_at, last_drop_lat, last_drop_lon, next_shift_starts_at, next_shift_ends_at, next_shift_lat, \
-            next_shift_lon) \
+    FROM (SELECT UNNEST($1::text[]) AS geo, UNNEST($2::text[]) AS driver_id, UNNEST($3::int[]) AS version, \
+        UNNEST($4::text[]) AS status, UNNEST($5::bool[]) AS on_duty, UNNEST($6::timestamptz[]) AS duty_at, \
+        UNNEST($7::timestamptz[]) AS shift_ends_at, UNNEST($8::timestamptz[]) AS free_since, \
+        UNNEST($9::uuid[]) AS active_trip, UNNEST($10::float8[]) AS lat, UNNEST($11::float8[]) AS lon, \
+        UNNEST($12::timestamptz[]) AS seen_at, UNNEST($13::timestamptz[]) AS last_drop_at, \
+        UNNEST($14::float8[]) AS last_drop_lat, UNNEST($15::float8[]) AS last_drop_lon, \
+        UNNEST($16::timestamptz[]) AS next_shift_starts_at, UNNEST($17::timestamptz[]) AS next_shift_ends_at, \
+        UNNEST($18::float8[]) AS next_shift_lat, UNNEST($19::float8[]) AS next_shift_lon) AS u \
     WHERE d.geo = u.geo AND d.driver_id = u.driver_id AND d.version = u.version";
 
 async fn save_drivers(
@@ -345,17 +353,17 @@ async fn save_drivers(
     };
     let dropped = |of: fn(&dispatch::Point) -> f64| {
         rows.iter()
-            .map(|(_, row)| row.driver.last_drop.map(|drop| of(&drop.customer)))
+            .map(|(_, row)| row.driver.last_drop.as_ref().map(|drop| of(&drop.customer)))
             .collect::<Vec<_>>()
     };
     let shift = |of: fn(&Shift) -> DateTime<Utc>| {
         rows.iter()
-            .map(|(_, row)| row.driver.next_shift.as_ref().map(of))
+            .map(|(_, row)| row.driver.next_shift.as_deref().map(of))
             .collect::<Vec<_>>()
     };
     let begins = |of: fn(&dispatch::Point) -> f64| {
         rows.iter()
-            .map(|(_, row)| row.driver.next_shift.map(|shift| of(&shift.start)))
+            .map(|(_, row)| row.driver.next_shift.as_ref().map(|shift| of(&shift.start)))
             .collect::<Vec<_>>()
     };
     let query = sqlx::query(statement)
@@ -401,7 +409,7 @@ async fn save_drivers(
         )
         .bind(
             rows.iter()
-                .map(|(_, row)| row.driver.last_drop.map(|drop| stored(drop.at)))
+                .map(|(_, row)| row.driver.last_drop.as_ref().map(|drop| stored(drop.at)))
                 .collect::<Vec<_>>(),
         )
         .bind(dropped(|point| point.lat()))

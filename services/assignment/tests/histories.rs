@@ -177,7 +177,7 @@ fn consistent(book: &Book) -> Result<(), TestCaseError> {
         prop_assert_eq!(driver.active_trip, trip);
         let held: Vec<OrderId> = held.into_iter().flatten().collect();
         prop_assert_eq!(&driver.held, &held);
-        prop_assert_eq!(driver.last_drop, record.last_drop);
+        prop_assert_eq!(driver.last_drop.as_deref(), record.last_drop.as_ref());
         // What never was is the epoch in the tables.
         let known = |at: At| at.max(At(0));
         prop_assert_eq!(
@@ -185,7 +185,7 @@ fn consistent(book: &Book) -> Result<(), TestCaseError> {
             (record.online, known(record.duty_at), record.shift_end)
         );
         prop_assert_eq!(driver.free_since, known(record.free_since));
-        prop_assert_eq!(driver.next_shift, record.next_shift);
+        prop_assert_eq!(driver.next_shift.as_deref(), record.next_shift.as_ref());
     }
     Ok(())
 }

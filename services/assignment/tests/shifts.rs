@@ -102,5 +102,5 @@ async fn a_new_owner_of_the_geo_knows_who_will_come() {
     cycle(&mut rebuilt, &mut tx, &[withdrawn], second(1)).await;
     let drivers = load(&mut tx, GEO).await;
     let ada = &drivers.drivers()[&DriverId::new("ada")];
-    assert_eq!((ada.next_shift, ada.status()), (None, "offline"));
+    assert_eq!((&ada.next_shift, ada.status()), (&None, "offline"));
 }

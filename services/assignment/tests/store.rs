@@ -180,7 +180,7 @@ async fn a_lane_rebuilt_in_the_middle_of_a_trip_knows_what_is_left_of_it() {
     let ada = &rebuilt.drivers()[&DriverId::new("ada")];
     assert_eq!(ada.held, [order_id(1), order_id(5)]);
     assert_eq!(
-        ada.last_drop.unwrap().at,
+        ada.last_drop.as_ref().unwrap().at,
         At(second(100).timestamp_micros())
     );
     assert_eq!(rebuilt.drivers(), book.drivers());

@@ -192,10 +192,12 @@ impl Insertions {
             "INSERT INTO notifications (notification_id, geo, lane, order_id, order_version, event_id, channel,
                 recipient_kind, recipient_id, template, url, body, expires_at, traceparent, status, reason, detail,
                 attempts, due_at, overtaken_by, event, created_at, changed_at)
-             SELECT *, $22::timestamptz, $22::timestamptz FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::uuid[],
-                $5::int[], $6::uuid[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[],
-                $13::timestamptz[], $14::text[], $15::text[], $16::text[], $17::text[], $18::int[], $19::timestamptz[],
-                $20::text[], $21::text[])
+             SELECT UNNEST($1::uuid[]), UNNEST($2::text[]),
+                 UNNEST($3::text[]), UNNEST($4::uuid[]), UNNEST($5::int[]), UNNEST($6::uuid[]), UNNEST($7::text[]),
+                 UNNEST($8::text[]), UNNEST($9::text[]), UNNEST($10::text[]), UNNEST($11::text[]), UNNEST($12::text[]),
+                 UNNEST($13::timestamptz[]), UNNEST($14::text[]), UNNEST($15::text[]), UNNEST($16::text[]),
+                 UNNEST($17::text[]), UNNEST($18::int[]), UNNEST($19::timestamptz[]), UNNEST($20::text[]),
+                 UNNEST($21::text[]), $22::timestamptz, $22::timestamptz
              ON CONFLICT (notification_id) DO NOTHING RETURNING notification_id",
         )
         .bind(self.ids)
@@ -246,8 +248,9 @@ impl Updates {
         sqlx::query(
             "UPDATE notifications SET status = c.status, reason = c.reason, detail = c.detail, attempts = c.attempts,
                 due_at = c.due_at, overtaken_by = c.overtaken_by, changed_at = $8::timestamptz
-             FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::text[], $5::int[], $6::timestamptz[], $7::text[])
-                AS c (notification_id, status, reason, detail, attempts, due_at, overtaken_by)
+             FROM (SELECT UNNEST($1::uuid[]) AS notification_id, UNNEST($2::text[]) AS status,
+                 UNNEST($3::text[]) AS reason, UNNEST($4::text[]) AS detail, UNNEST($5::int[]) AS attempts,
+                 UNNEST($6::timestamptz[]) AS due_at, UNNEST($7::text[]) AS overtaken_by) AS c
              WHERE notifications.notification_id = c.notification_id",
         )
         .bind(self.ids)

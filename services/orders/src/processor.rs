@@ -1,6 +1,6 @@
 //! The cycle of orders: load the orders that its messages are about, decide on them in memory, save them once, publish.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -383,10 +383,14 @@ fn geo_of(lane: &Lane) -> Result<Geo, ApplyError> {
 }
 
 fn count(set: &WorkingSet) {
+    let mut led_to: BTreeMap<&'static str, u64> = BTreeMap::new();
     for transition in set.transitions() {
         if transition.from.status != transition.to.status {
-            metrics::counter!(TRANSITIONS, "to" => transition.to.status.name()).increment(1);
+            *led_to.entry(transition.to.status.name()).or_default() += 1;
         }
+    }
+    for (status, transitions) in led_to {
+        metrics::counter!(TRANSITIONS, "to" => status).increment(transitions);
     }
     for (id, why) in set.given_up() {
         tracing::warn!(early_event = id, why, "given up waiting for an order");

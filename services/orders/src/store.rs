@@ -3,7 +3,8 @@
 //! Rows that are loaded are locked in the order of their ids, and inserted in the same order, so that lanes of different
 //! instances that touch the same orders wait for each other and never in a circle. An order that another instance has
 //! inserted meanwhile fails the cycle as transient: when it is tried again, the order is there.
-//! Costs: every column travels as one array; lines travel as JSON text.
+//! Costs: every column travels as one array; lines travel as JSON text. Arrays are unnested in the select list, which walks
+//! them; in FROM each would be copied into a store of its own first.
 
 use chrono::{DateTime, Utc};
 use contracts::Geo;
@@ -123,12 +124,16 @@ async fn insert(
          delivery_fee_minor, tip_minor, total_minor, currency, payment_method, placed_at, ready_at, prep_total_s, \
          kitchen_said_at, driver_id, expected_pickup_at, expected_delivery_at, picked_up_at, delivered_at, \
          assignment_due_at, refused_event_id, traceparent, created_at, settled_at, updated_at) \
-         SELECT given.*, $41 FROM UNNEST($1::uuid[], $2::text[], $3::int[], $4::int[], $5::text[], \
-         $6::text[], $7::text[], $8::int[], $9::text[], $10::uuid[], $11::text[], $12::text[], $13::float8[], \
-         $14::float8[], $15::text[], $16::text[], $17::text[], $18::float8[], $19::float8[], $20::text[], $21::text[]::json[], \
-         $22::bigint[], $23::bigint[], $24::bigint[], $25::text[], $26::text[], $27::timestamptz[], $28::timestamptz[], \
-         $29::int[], $30::timestamptz[], $31::text[], $32::timestamptz[], $33::timestamptz[], $34::timestamptz[], \
-         $35::timestamptz[], $36::timestamptz[], $37::uuid[], $38::text[], $39::timestamptz[], $40::timestamptz[]) AS given",
+         SELECT UNNEST($1::uuid[]), UNNEST($2::text[]), UNNEST($3::int[]), \
+             UNNEST($4::int[]), UNNEST($5::text[]), UNNEST($6::text[]), UNNEST($7::text[]), UNNEST($8::int[]), \
+             UNNEST($9::text[]), UNNEST($10::uuid[]), UNNEST($11::text[]), UNNEST($12::text[]), UNNEST($13::float8[]), \
+             UNNEST($14::float8[]), UNNEST($15::text[]), UNNEST($16::text[]), UNNEST($17::text[]), \
+             UNNEST($18::float8[]), UNNEST($19::float8[]), UNNEST($20::text[]), UNNEST($21::text[]::json[]), \
+             UNNEST($22::bigint[]), UNNEST($23::bigint[]), UNNEST($24::bigint[]), UNNEST($25::text[]), \
+             UNNEST($26::text[]), UNNEST($27::timestamptz[]), UNNEST($28::timestamptz[]), UNNEST($29::int[]), \
+             UNNEST($30::timestamptz[]), UNNEST($31::text[]), UNNEST($32::timestamptz[]), UNNEST($33::timestamptz[]), \
+             UNNEST($34::timestamptz[]), UNNEST($35::timestamptz[]), UNNEST($36::timestamptz[]), UNNEST($37::uuid[]), \
+             UNNEST($38::text[]), UNNEST($39::timestamptz[]), UNNEST($40::timestamptz[]), $41",
     )
     .bind(column!(orders, o => o.id))
     .bind(column!(orders, o => o.geo.as_str()))
@@ -197,11 +202,14 @@ async fn update(
          delivered_at = given.delivered_at, assignment_due_at = given.assignment_due_at, \
          refused_event_id = given.refused_event_id, updated_at = $18, \
          settled_at = CASE WHEN given.settled THEN COALESCE(orders.settled_at, $18) END \
-         FROM UNNEST($1::uuid[], $2::int[], $3::text[], $4::text[], $5::text[], $6::int[], $7::text[], \
-         $8::timestamptz[], $9::timestamptz[], $10::text[], $11::timestamptz[], $12::timestamptz[], $13::timestamptz[], \
-         $14::timestamptz[], $15::timestamptz[], $16::uuid[], $17::bool[]) \
-         AS given (order_id, version, status, payment, kitchen, attempt, phase, ready_at, kitchen_said_at, driver_id, \
-         expected_pickup_at, expected_delivery_at, picked_up_at, delivered_at, assignment_due_at, refused_event_id, settled) \
+         FROM (SELECT UNNEST($1::uuid[]) AS order_id, UNNEST($2::int[]) AS version, UNNEST($3::text[]) AS status, \
+             UNNEST($4::text[]) AS payment, UNNEST($5::text[]) AS kitchen, UNNEST($6::int[]) AS attempt, \
+             UNNEST($7::text[]) AS phase, UNNEST($8::timestamptz[]) AS ready_at, \
+             UNNEST($9::timestamptz[]) AS kitchen_said_at, UNNEST($10::text[]) AS driver_id, \
+             UNNEST($11::timestamptz[]) AS expected_pickup_at, UNNEST($12::timestamptz[]) AS expected_delivery_at, \
+             UNNEST($13::timestamptz[]) AS picked_up_at, UNNEST($14::timestamptz[]) AS delivered_at, \
+             UNNEST($15::timestamptz[]) AS assignment_due_at, UNNEST($16::uuid[]) AS refused_event_id, \
+             UNNEST($17::bool[]) AS settled) AS given \
          WHERE orders.order_id = given.order_id",
     )
     .bind(column!(orders, o => o.id))
@@ -238,8 +246,9 @@ async fn audit(
     sqlx::query(
         "INSERT INTO order_transitions (order_id, geo, version, event, event_id, actor, from_status, to_status, payment, \
          kitchen, reason, occurred_at, recorded_at) \
-         SELECT given.*, $13 FROM UNNEST($1::uuid[], $2::text[], $3::int[], $4::text[], $5::uuid[], $6::text[], \
-         $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::timestamptz[]) AS given",
+         SELECT UNNEST($1::uuid[]), UNNEST($2::text[]), UNNEST($3::int[]), \
+             UNNEST($4::text[]), UNNEST($5::uuid[]), UNNEST($6::text[]), UNNEST($7::text[]), UNNEST($8::text[]), \
+             UNNEST($9::text[]), UNNEST($10::text[]), UNNEST($11::text[]), UNNEST($12::timestamptz[]), $13",
     )
     .bind(column!(transitions, t => t.order_id))
     .bind(column!(transitions, t => t.geo.as_str()))

@@ -273,10 +273,12 @@ async fn insert(new: Columns, now: DateTime<Utc>, tx: &mut PgConnection) -> Resu
         "INSERT INTO payments (order_id, geo, lane, request_id, order_version, attempt, amount_minor, currency,
             payment_method, expires_at, status, capture_reference, refund_request_id, refund_version, refund_attempt,
             refund_minor, refund_reference, tries, exposed, delayed, due_at, traceparent, requested_at, changed_at)
-         SELECT *, $24::timestamptz FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::int[], $6::int[],
-            $7::bigint[], $8::text[], $9::text[], $10::timestamptz[], $11::text[], $12::text[], $13::uuid[],
-            $14::int[], $15::int[], $16::bigint[], $17::text[], $18::int[], $19::bool[], $20::bool[],
-            $21::timestamptz[], $22::text[], $23::timestamptz[])",
+         SELECT UNNEST($1::uuid[]), UNNEST($2::text[]), UNNEST($3::text[]),
+             UNNEST($4::uuid[]), UNNEST($5::int[]), UNNEST($6::int[]), UNNEST($7::bigint[]), UNNEST($8::text[]),
+             UNNEST($9::text[]), UNNEST($10::timestamptz[]), UNNEST($11::text[]), UNNEST($12::text[]),
+             UNNEST($13::uuid[]), UNNEST($14::int[]), UNNEST($15::int[]), UNNEST($16::bigint[]), UNNEST($17::text[]),
+             UNNEST($18::int[]), UNNEST($19::bool[]), UNNEST($20::bool[]), UNNEST($21::timestamptz[]),
+             UNNEST($22::text[]), UNNEST($23::timestamptz[]), $24::timestamptz",
     )
     .bind(new.order_ids)
     .bind(new.geos)
@@ -318,10 +320,11 @@ async fn update(
             refund_attempt = c.refund_attempt, refund_minor = c.refund_minor, refund_reference = c.refund_reference,
             tries = c.tries, exposed = c.exposed, delayed = c.delayed, due_at = c.due_at,
             changed_at = $13::timestamptz
-         FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::int[], $6::int[], $7::bigint[], $8::text[],
-            $9::int[], $10::bool[], $11::bool[], $12::timestamptz[])
-            AS c (order_id, status, capture_reference, refund_request_id, refund_version, refund_attempt, refund_minor,
-            refund_reference, tries, exposed, delayed, due_at)
+         FROM (SELECT UNNEST($1::uuid[]) AS order_id, UNNEST($2::text[]) AS status,
+             UNNEST($3::text[]) AS capture_reference, UNNEST($4::uuid[]) AS refund_request_id,
+             UNNEST($5::int[]) AS refund_version, UNNEST($6::int[]) AS refund_attempt,
+             UNNEST($7::bigint[]) AS refund_minor, UNNEST($8::text[]) AS refund_reference, UNNEST($9::int[]) AS tries,
+             UNNEST($10::bool[]) AS exposed, UNNEST($11::bool[]) AS delayed, UNNEST($12::timestamptz[]) AS due_at) AS c
          WHERE payments.order_id = c.order_id",
     )
     .bind(changed.order_ids)
@@ -349,8 +352,8 @@ async fn record_attempts(
 ) -> Result<(), ApplyError> {
     sqlx::query(
         "INSERT INTO payment_attempts (geo, order_id, operation, attempt, outcome, detail, at)
-         SELECT *, $7::timestamptz
-         FROM UNNEST($1::text[], $2::uuid[], $3::text[], $4::int[], $5::text[], $6::text[])",
+         SELECT UNNEST($1::text[]), UNNEST($2::uuid[]), UNNEST($3::text[]), UNNEST($4::int[]), UNNEST($5::text[]),
+             UNNEST($6::text[]), $7::timestamptz",
     )
     .bind(attempts.geos)
     .bind(attempts.order_ids)

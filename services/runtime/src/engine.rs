@@ -353,6 +353,7 @@ impl<P: Processor> Engine<P> {
     /// Sorts messages into their lanes; those of an earlier incarnation are read again anyway.
     async fn fetched(&mut self, messages: Vec<Fetched>) {
         let mut soft: BTreeMap<LaneId, Vec<Queued>> = BTreeMap::new();
+        let mut checked = 0;
         for Fetched {
             lane,
             incarnation,
@@ -375,7 +376,7 @@ impl<P: Processor> Engine<P> {
                     .push(Queued { source, message });
                 continue;
             }
-            metrics::counter!(metric::CHECKS, "kind" => "offset_order").increment(1);
+            checked += 1;
             let expected = running
                 .queue
                 .iter()
@@ -391,6 +392,7 @@ impl<P: Processor> Engine<P> {
             self.held += message.bytes();
             running.queue.push_back(Queued { source, message });
         }
+        metrics::counter!(metric::CHECKS, "kind" => "offset_order").increment(checked);
         for (lane, messages) in soft {
             self.observe(&lane, messages).await;
         }

@@ -1,5 +1,6 @@
 //! One lane's part of a cycle: what it brings, what becomes of its messages, and what it leaves for PostgreSQL and Kafka.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -100,14 +101,11 @@ impl<P: Processor> Part<P> {
         let read = (0..self.messages)
             .filter(|index| unread.next_if_eq(index).is_none())
             .collect::<Vec<_>>();
-        let mut done = 0;
+        let (mut done, mut skipped) = (0, BTreeMap::new());
         for (index, verdict) in read.into_iter().zip(verdicts) {
             match verdict {
                 Some(Verdict::Done) => done += 1,
-                Some(Verdict::Skip(reason)) => {
-                    metrics::counter!(metric::MESSAGES, "verdict" => "skip", "reason" => reason)
-                        .increment(1);
-                }
+                Some(Verdict::Skip(reason)) => *skipped.entry(reason).or_default() += 1,
                 Some(Verdict::Reject(reject)) => self.rejected.push((index, Stage::Apply, reject)),
                 None => {
                     return Err(ApplyError::permanent(
@@ -117,6 +115,10 @@ impl<P: Processor> Part<P> {
             }
         }
         metrics::counter!(metric::MESSAGES, "verdict" => "done", "reason" => "").increment(done);
+        for (reason, times) in skipped {
+            metrics::counter!(metric::MESSAGES, "verdict" => "skip", "reason" => reason)
+                .increment(times);
+        }
         Ok(())
     }
 

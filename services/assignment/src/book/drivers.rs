@@ -113,7 +113,7 @@ impl Book {
             return Verdict::Skip("repeated");
         }
         let driver = self.drivers.entry(driver_id.clone());
-        driver.or_insert_with(Driver::unknown).next_shift = shift;
+        driver.or_insert_with(Driver::unknown).next_shift = shift.map(Box::new);
         self.touched.drivers.insert(driver_id);
         Verdict::Done
     }

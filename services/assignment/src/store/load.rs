@@ -49,6 +49,9 @@ pub async fn load(
         lane.drivers.insert(driver_id, driver);
     }
     drop(rows);
+    for lane in lanes.values_mut() {
+        lane.drivers.shrink_to_fit();
+    }
     let statement = "SELECT p.geo, p.order_id, p.version, p.order_version, p.ready_at, p.ready_said_at, p.request_id, \
             p.partition, p.traceparent, p.request_version, p.attempt, p.restaurant_id, p.restaurant_lat, p.restaurant_lon, \
             p.customer_lat, p.customer_lon, p.placed_at, p.requested_at, p.search_radius_m, p.cooled::text AS cooled, \
@@ -138,8 +141,8 @@ fn driver(row: &PgRow) -> Result<(DriverId, Driver), StoreError> {
         seen,
         active_trip: column::<Option<Uuid>>(row, DRIVERS, "active_trip")?.map(TripId),
         held: Vec::new(),
-        last_drop: last_drop.map(|(customer, at)| LastDrop { at, customer }),
-        next_shift: next_shift(row)?,
+        last_drop: last_drop.map(|(customer, at)| Box::new(LastDrop { at, customer })),
+        next_shift: next_shift(row)?.map(Box::new),
     };
     Ok((
         DriverId::new(column::<&str>(row, DRIVERS, "driver_id")?),

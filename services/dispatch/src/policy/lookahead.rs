@@ -66,7 +66,7 @@ impl Lookahead {
         Lookahead {
             id: PolicyId {
                 name: "bundle",
-                version: 5,
+                version: 6,
             },
             plan: config.plan,
             trip_size: config.max_orders.clamp(1, Stop::MOST),

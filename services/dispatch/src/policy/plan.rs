@@ -12,6 +12,7 @@ mod matching;
 mod route;
 mod search;
 mod splice;
+mod wanted;
 mod ways;
 
 pub(super) use route::{Errand, Route, Stop, Vehicle, Weights};

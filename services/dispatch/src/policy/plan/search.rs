@@ -8,6 +8,7 @@
 
 use super::matching::Candidate;
 use super::splice::{Followed, Splice, surely, surpasses};
+use super::wanted::Wanted;
 use super::{Problem, Route, Stop};
 
 /// A gain below this (seconds) is none: rounding must not let the search run in circles.
@@ -36,8 +37,7 @@ struct Search<'a> {
     vehicle_of: Vec<Option<usize>>,
     /// Errands by restaurant, for those that may share a trip.
     companions: Vec<Vec<usize>>,
-    /// By errand, whether each vehicle is a candidate for it.
-    wanted: Vec<Vec<bool>>,
+    wanted: Wanted,
     /// Counts the changes of routes.
     clock: u32,
     /// By vehicle, when its route changed last.
@@ -82,16 +82,6 @@ fn companions(problem: &Problem<'_>) -> Vec<Vec<usize>> {
     companions
 }
 
-fn wanted(candidates: &[Vec<Candidate>], vehicles: usize) -> Vec<Vec<bool>> {
-    let mut wanted = vec![vec![false; vehicles]; candidates.len()];
-    for (wanted, candidates) in wanted.iter_mut().zip(candidates) {
-        for candidate in candidates {
-            wanted[candidate.vehicle] = true;
-        }
-    }
-    wanted
-}
-
 impl<'a> Search<'a> {
     /// Each of these first errands on a route of its own.
     fn new(
@@ -107,7 +97,7 @@ impl<'a> Search<'a> {
             followed: vec![Followed::default(); vehicles],
             vehicle_of: first.to_vec(),
             companions: companions(problem),
-            wanted: wanted(candidates, vehicles),
+            wanted: Wanted::new(candidates, vehicles),
             clock: 1,
             changed: vec![1; vehicles],
             tried: vec![0; candidates.len()],
@@ -402,7 +392,8 @@ impl<'a> Search<'a> {
         // What the other looked at, and nothing has changed since.
         let settled = self.changed[one].max(self.changed[other]) <= self.compared[other];
         for cut in 0..=last {
-            if settled && cut < last && self.wanted[self.routes[other].stops[cut].first()][one] {
+            if settled && cut < last && self.wanted.has(self.routes[other].stops[cut].first(), one)
+            {
                 continue;
             }
             let followed = |vehicle: usize| &self.followed[vehicle];
