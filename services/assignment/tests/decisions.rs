@@ -80,7 +80,7 @@ fn an_assignment_says_what_it_answers_and_what_is_expected() {
     assert_eq!(fact.event_id, event_id(order(1), 3, "DriverAssigned", 1));
     assert_eq!(
         (fact.policy_name.as_str(), fact.policy_version.as_str()),
-        ("lookahead", "4")
+        ("lookahead", "5")
     );
     assert_eq!(fact.offer_expires_at, Some(second(30)));
     // Arrival after 67.7 s, at the counter a minute later, gone after another, 135.3 s to the customer, a minute to the door.

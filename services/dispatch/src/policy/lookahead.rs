@@ -52,7 +52,7 @@ impl Lookahead {
         Lookahead {
             id: PolicyId {
                 name: "lookahead",
-                version: 4,
+                version: 5,
             },
             plan,
             trip_size: 1,

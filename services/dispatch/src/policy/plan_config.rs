@@ -40,7 +40,7 @@ pub struct PlanConfig {
     pub orders: usize,
     /// How many drivers are considered for each order. Default 24. Too low: worse plans; too high: cost.
     pub candidates: usize,
-    /// How many changes of routes one tick may look at. Default 60000. Too low: worse plans under pressure; too
+    /// How many changes of routes one tick may look at. Default 150000. Too low: worse plans under pressure; too
     /// high: cost.
     pub effort: usize,
 }
@@ -135,7 +135,7 @@ impl Default for PlanConfig {
             way_weight: 0.01,
             orders: 500,
             candidates: 24,
-            effort: 60_000,
+            effort: 150_000,
         }
     }
 }
