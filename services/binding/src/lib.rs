@@ -4,6 +4,7 @@
 //! common between the two stands here, so that every record on every topic carries the same headers.
 
 use std::cell::RefCell;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use contracts::headers::{EVENT_ID, EVENT_TYPE, SCHEMA_VERSION};
@@ -20,11 +21,24 @@ use thiserror::Error;
 /// `[catalogue]`
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct CatalogueSettings {
-    /// Geos that this process serves, by name. Default: all of `schemas/geos.toml`. All instances of a service must agree:
+pub struct CatalogueSettings {
+    /// Directory with a `topics.toml` and a `geos.toml` to use in place of those that this build was made with: a geo is added
+    /// without a build. Processors and swiftctl must agree.
+    #[serde(default)]
+    directory: Option<PathBuf>,
+    /// Geos that this process serves, by name. Default: all of the catalogue. All instances of a service must agree:
     /// a partition assigned to an instance that does not know its geo stands still.
     #[serde(default)]
     geos: Option<Vec<String>>,
+}
+
+impl CatalogueSettings {
+    /// That of the directory, or the one that this build was made with.
+    pub fn catalogue(&self) -> Result<Catalogue, CatalogueError> {
+        self.directory
+            .as_deref()
+            .map_or_else(|| Ok(Catalogue::embedded()), Catalogue::load)
+    }
 }
 
 /// The catalogue cannot be used.
@@ -32,6 +46,8 @@ struct CatalogueSettings {
 pub enum BindingError {
     #[error(transparent)]
     Config(#[from] ConfigError),
+    #[error("catalogue.directory: {0}")]
+    Directory(#[source] CatalogueError),
     #[error("catalogue.geos: {0}")]
     Geo(#[from] InvalidGeo),
     #[error("catalogue.geos: {0}")]
@@ -40,10 +56,10 @@ pub enum BindingError {
 
 /// The catalogue, and the geos of it that this process serves, in its order.
 pub fn catalogue(settings: &Settings) -> Result<(Catalogue, Vec<Geo>), BindingError> {
-    let catalogue = Catalogue::embedded();
-    let chosen = settings.section::<CatalogueSettings>("catalogue")?.geos;
+    let chosen: CatalogueSettings = settings.section("catalogue")?;
+    let catalogue = chosen.catalogue().map_err(BindingError::Directory)?;
     let known = catalogue.geos().iter().map(|spec| spec.name.clone());
-    let Some(names) = chosen else {
+    let Some(names) = chosen.geos else {
         let all = known.collect();
         return Ok((catalogue, all));
     };

@@ -87,9 +87,11 @@ pub async fn run(drain: Drain, endpoints: &Endpoints, format: Format) -> Result<
             known.join(", ")
         );
     }
-    let owned = group::owners(&log, service, group)?.units_of(slot);
+    let catalogue = endpoints.catalogue()?;
+    let look = || group::owners(&log, service, group, catalogue.clone());
+    let owned = look()?.units_of(slot);
     if drain.dry_run {
-        let rows = rows(&owned, &group::owners(&log, service, group)?);
+        let rows = rows(&owned, &look()?);
         output::print(
             format,
             &rows,
@@ -118,14 +120,14 @@ pub async fn run(drain: Drain, endpoints: &Endpoints, format: Format) -> Result<
         }
         tokio::time::sleep(PAUSE).await;
     }
-    let mut owners = group::owners(&log, service, group)?;
+    let mut owners = look()?;
     // The others take over within a heartbeat or two, if there are others.
     while owners.members() > 0
         && rows(&owned, &owners).iter().any(|row| row.owner.is_none())
         && Instant::now() < deadline
     {
         tokio::time::sleep(PAUSE).await;
-        owners = group::owners(&log, service, group)?;
+        owners = look()?;
     }
     let rows = rows(&owned, &owners);
     let taken = rows.iter().filter(|row| row.owner.is_some()).count();

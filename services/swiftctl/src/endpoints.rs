@@ -1,7 +1,9 @@
 //! Where the installation is: flags, the environment, or the settings of the services.
 
 use anyhow::{Context, Result};
+use binding::CatalogueSettings;
 use clap::Args;
+use contracts::Catalogue;
 use rdkafka::ClientConfig;
 use runtime::Settings;
 use serde::de::DeserializeOwned;
@@ -63,6 +65,12 @@ impl Endpoints {
             "SWIFT_EATS_POSTGRES",
             |settings| settings.postgres.url,
         )
+    }
+
+    /// The catalogue that the services go by.
+    pub fn catalogue(&self) -> Result<Catalogue> {
+        let settings: CatalogueSettings = self.section("catalogue")?;
+        settings.catalogue().context("catalogue.directory")
     }
 
     /// A section of the services' settings; as if it were empty where there are no settings.

@@ -81,7 +81,7 @@ pub async fn run(lanes: Lanes, endpoints: &Endpoints, format: Format) -> Result<
         let mut states = state::read(&mut db, &log, service, group).await?;
         states.retain(|lane| scope.geo.as_ref().is_none_or(|geo| lane.is_of(geo)));
         states.retain(|lane| lane.refused.is_some() || !lanes.refused);
-        let owners = group::owners(&log, service, group)?;
+        let owners = group::owners(&log, service, group, endpoints.catalogue()?)?;
         let oldest = state::oldest(&log, &states, &progress)?;
         let line = |lane| Line::of(lane, &owners, &oldest);
         rows.extend(states.iter().map(line));

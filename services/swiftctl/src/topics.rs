@@ -34,7 +34,7 @@ pub struct Scope {
     /// Only these geos, separated by commas; all of the catalogue by default.
     #[arg(long, value_delimiter = ',')]
     geos: Vec<String>,
-    /// Directory with topics.toml and geos.toml; by default the catalogue of this build.
+    /// Directory with topics.toml and geos.toml; by default the catalogue of the services' settings.
     #[arg(long)]
     catalogue: Option<PathBuf>,
     /// Let retention be lowered, which deletes data.
@@ -43,10 +43,10 @@ pub struct Scope {
 }
 
 impl Scope {
-    fn topics(&self) -> Result<Vec<TopicSpec>> {
+    fn topics(&self, endpoints: &Endpoints) -> Result<Vec<TopicSpec>> {
         let catalogue = match &self.catalogue {
             Some(dir) => Catalogue::load(dir)?,
-            None => Catalogue::embedded(),
+            None => endpoints.catalogue()?,
         };
         let geos: Vec<Geo> = if self.geos.is_empty() {
             catalogue.geos().iter().map(|g| g.name.clone()).collect()
@@ -64,14 +64,22 @@ impl Scope {
 pub async fn run(command: Command, endpoints: &Endpoints, format: Format) -> Result<Outcome> {
     let cluster = Cluster::connect(&endpoints.kafka()?)?;
     match command {
-        Command::Plan(scope) => apply(&cluster, &scope, true, format).await,
-        Command::Apply { scope, dry_run } => apply(&cluster, &scope, dry_run, format).await,
-        Command::Describe(scope) => describe(&cluster, &scope, format).await,
+        Command::Plan(scope) => apply(&cluster, endpoints, &scope, true, format).await,
+        Command::Apply { scope, dry_run } => {
+            apply(&cluster, endpoints, &scope, dry_run, format).await
+        }
+        Command::Describe(scope) => describe(&cluster, &scope.topics(endpoints)?, format).await,
     }
 }
 
-async fn apply(cluster: &Cluster, scope: &Scope, dry_run: bool, format: Format) -> Result<Outcome> {
-    let wanted = scope.topics()?;
+async fn apply(
+    cluster: &Cluster,
+    endpoints: &Endpoints,
+    scope: &Scope,
+    dry_run: bool,
+    format: Format,
+) -> Result<Outcome> {
+    let wanted = scope.topics(endpoints)?;
     let names: Vec<&str> = wanted.iter().map(|t| t.name.as_str()).collect();
     let (brokers, existing) = cluster.topics(&names).await?;
     let steps = plan(&wanted, &existing, brokers, scope.allow_lower_retention);
@@ -166,8 +174,7 @@ impl Row for Described {
     }
 }
 
-async fn describe(cluster: &Cluster, scope: &Scope, format: Format) -> Result<Outcome> {
-    let wanted = scope.topics()?;
+async fn describe(cluster: &Cluster, wanted: &[TopicSpec], format: Format) -> Result<Outcome> {
     let names: Vec<&str> = wanted.iter().map(|t| t.name.as_str()).collect();
     let (brokers, existing) = cluster.topics(&names).await?;
     let describe = |name: &&str| {

@@ -245,6 +245,11 @@ fn recovery(results: &Results) -> Vec<Row> {
 fn scale(results: &Results) -> Vec<Row> {
     let lines = [
         (
+            "cost per order at 1 partition, to 6",
+            "/scale/cost_ratio_partitions_1",
+            Goal::None,
+        ),
+        (
             "cost per order at 12 partitions, to 6",
             "/scale/cost_ratio_partitions_12",
             Goal::None,

@@ -5,6 +5,7 @@
 //! command is a part whose counts do not add up.
 
 mod capacity;
+mod catalogue;
 mod drain;
 mod exposition;
 mod goals;

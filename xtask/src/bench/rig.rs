@@ -2,12 +2,14 @@
 
 use std::cell::RefCell;
 use std::fs;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
+use super::catalogue;
 use super::usage::Usage;
 use crate::process::wait_until;
 use crate::processors::{PROCESSORS, Processors, swiftctl};
@@ -60,25 +62,39 @@ pub struct Site {
 pub struct Rig {
     pub dir: StackDir,
     geos: Vec<String>,
+    /// Directory of a catalogue that is not the build's.
+    catalogue: Option<PathBuf>,
     pub state: State,
 }
 
 impl Rig {
     /// An empty one; what an earlier run left is deleted.
     pub fn fresh(site: &Site, geos: &[&str]) -> Result<Self> {
+        Self::empty(site, geos, None)
+    }
+
+    /// The same by a catalogue whose classes all have one partition.
+    pub fn of_one_partition(site: &Site, geos: &[&str]) -> Result<Self> {
+        let dir = site.dir.root().join("catalogue");
+        catalogue::write_of_one_partition(&dir)?;
+        Self::empty(site, geos, Some(dir))
+    }
+
+    fn empty(site: &Site, geos: &[&str], catalogue: Option<PathBuf>) -> Result<Self> {
         stack::reset(&site.dir)?;
         let state = stack::up(&site.dir, stack::Options::default())?;
         *site.versions.borrow_mut() = Some(state.versions.clone());
         swiftctl(&state, Profile::Release, &["schemas", "register"])?;
         let geos_text = geos.join(",");
-        swiftctl(
-            &state,
-            Profile::Release,
-            &["topics", "apply", "--geos", &geos_text],
-        )?;
+        let mut apply = vec!["topics", "apply", "--geos", &geos_text];
+        if let Some(dir) = &catalogue {
+            apply.extend(["--catalogue", dir.to_str().context("a path of no text")?]);
+        }
+        swiftctl(&state, Profile::Release, &apply)?;
         Ok(Self {
             dir: site.dir.clone(),
             geos: geos.iter().map(|geo| (*geo).to_owned()).collect(),
+            catalogue,
             state,
         })
     }
@@ -93,6 +109,9 @@ impl Rig {
         }
         settings.set("notifier.rules", rules());
         settings.set("telemetry.log", "warn");
+        if let Some(dir) = &self.catalogue {
+            settings.set("catalogue.directory", dir.to_string_lossy().into_owned());
+        }
         Ok(settings)
     }
 

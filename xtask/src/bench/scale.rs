@@ -15,7 +15,7 @@ use super::drain::{self, Drain, Setup};
 use super::rig::{GEO, Site};
 use crate::processors::{Instance, PROCESSORS};
 
-/// Geos by their partitions; six is [`GEO`]. The catalogue has no class of one partition.
+/// Geos by their partitions; six is [`GEO`], and one is the same by a catalogue of its own.
 const TWELVE: &str = "berlin-mitte";
 const TWENTY_FOUR: &str = "london-soho";
 /// All of the catalogue.
@@ -49,6 +49,7 @@ pub struct Scale {
     pub orders: u64,
     /// One geo of six partitions, one instance of each, empty tables.
     pub base: Point,
+    pub partitions_1: Point,
     pub partitions_12: Point,
     pub partitions_24: Point,
     pub geos_20: Point,
@@ -57,6 +58,7 @@ pub struct Scale {
     pub one_instance: Point,
     pub two_instances: Point,
     /// Cost per order to that of the base, or of few rows; wanted: at most 1.2 at 20 geos and with many rows.
+    pub cost_ratio_partitions_1: f64,
     pub cost_ratio_partitions_12: f64,
     pub cost_ratio_partitions_24: f64,
     pub cost_ratio_geos_20: f64,
@@ -117,6 +119,11 @@ pub fn run(site: &Site, orders: u64, rows: u64) -> Result<Scale> {
         ..base.clone()
     };
     let base_point = measure("one geo of 6 partitions", in_geos(&[GEO]))?;
+    let of_one = Setup {
+        one_partition: true,
+        ..base.clone()
+    };
+    let partitions_1 = measure("one geo of 1 partition", of_one)?;
     let partitions_12 = measure("one geo of 12 partitions", in_geos(&[TWELVE]))?;
     let partitions_24 = measure("one geo of 24 partitions", in_geos(&[TWENTY_FOUR]))?;
     let geos_20 = measure("20 geos", in_geos(&GEOS))?;
@@ -126,6 +133,7 @@ pub fn run(site: &Site, orders: u64, rows: u64) -> Result<Scale> {
     let two_instances = measure("a second instance of each on core 1", pinned(instances(2)))?;
     let points = [
         &base_point,
+        &partitions_1,
         &partitions_12,
         &partitions_24,
         &geos_20,
@@ -136,6 +144,7 @@ pub fn run(site: &Site, orders: u64, rows: u64) -> Result<Scale> {
     ];
     Ok(Scale {
         orders,
+        cost_ratio_partitions_1: partitions_1.cost() / base_point.cost(),
         cost_ratio_partitions_12: partitions_12.cost() / base_point.cost(),
         cost_ratio_partitions_24: partitions_24.cost() / base_point.cost(),
         cost_ratio_geos_20: geos_20.cost() / base_point.cost(),
@@ -145,6 +154,7 @@ pub fn run(site: &Site, orders: u64, rows: u64) -> Result<Scale> {
             / two_instances.processors_cpu_us_per_order,
         checks_ok: points.iter().all(|point| point.checks_ok),
         base: base_point,
+        partitions_1,
         partitions_12,
         partitions_24,
         geos_20,

@@ -48,7 +48,7 @@ impl Owners {
 }
 
 /// The members of a service's group. Their clients are called `<service>-<slot>-member`.
-pub fn owners(log: &Log, service: &str, group: &str) -> Result<Owners> {
+pub fn owners(log: &Log, service: &str, group: &str, catalogue: Catalogue) -> Result<Owners> {
     let groups = log.consumer().fetch_group_list(Some(group), TIMEOUT);
     let groups = groups.with_context(|| format!("asking for the members of group {group}"))?;
     let (mut of, mut members) = (HashMap::new(), 0);
@@ -61,7 +61,6 @@ pub fn owners(log: &Log, service: &str, group: &str) -> Result<Owners> {
             of.insert(unit, slot.unwrap_or(client).to_owned());
         }
     }
-    let catalogue = Catalogue::embedded();
     Ok(Owners {
         members,
         of,

@@ -6,7 +6,7 @@
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
-use contracts::{Catalogue, Geo};
+use contracts::Geo;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row as _};
 
 use crate::Outcome;
@@ -65,7 +65,7 @@ pub struct Position {
 }
 
 pub async fn run(rebuild: &Rebuild, endpoints: &Endpoints, format: Format) -> Result<Outcome> {
-    Catalogue::embedded().geo(rebuild.geo.as_str())?;
+    endpoints.catalogue()?.geo(rebuild.geo.as_str())?;
     let url = endpoints.postgres()?;
     let (mut live, mut fresh) = (
         database::connect(&url).await?,

@@ -10,9 +10,9 @@ use anyhow::{Context, Result, ensure};
 use assignment::units;
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args;
+use contracts::Geo;
 use contracts::driver_assignment::DispatchTick;
 use contracts::streams::{DriverAssignmentEvent, DriverAssignmentRequest};
-use contracts::{Catalogue, Geo};
 use serde::Deserialize;
 
 use crate::Outcome;
@@ -81,7 +81,7 @@ pub async fn run(shadow: &Shadow, endpoints: &Endpoints, format: Format) -> Resu
         "--to {to} is not after --from {}",
         shadow.from
     );
-    Catalogue::embedded().geo(shadow.geo.as_str())?;
+    endpoints.catalogue()?.geo(shadow.geo.as_str())?;
     let choice = Choice::parse(&shadow.policy)?;
     ensure!(
         !(choice.is_recorded() && shadow.report.is_some()),
