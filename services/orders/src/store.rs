@@ -12,7 +12,7 @@ use contracts::orders::{Customer, OrderItem, Restaurant};
 use contracts::value::{Money, Point};
 use lifecycle::{Assignment, Kitchen, Payment, Phase, State, Status};
 use runtime::ApplyError;
-use sqlx::postgres::PgRow;
+use sqlx::postgres::{PgBindIterExt, PgRow};
 use sqlx::{Decode, PgConnection, Postgres, Row, Type};
 use thiserror::Error;
 use uuid::Uuid;
@@ -102,10 +102,10 @@ pub async fn assignments_due(
     rows.iter().map(due).collect()
 }
 
-/// One column of a set of orders, as an array to bind.
+/// One column of a set of orders, to bind as an array.
 macro_rules! column {
     ($rows:ident, $row:ident => $value:expr) => {
-        $rows.iter().map(|$row| $value).collect::<Vec<_>>()
+        $rows.iter().map(|$row| $value).bind_iter()
     };
 }
 
