@@ -7,12 +7,12 @@ use binding::CatalogueSettings;
 use contracts::Catalogue;
 
 fn of(directory: Option<&Path>) -> CatalogueSettings {
-    serde_json::from_value(serde_json::json!({ "directory": directory })).unwrap()
+    serde_json::from_value(serde_json::json!({ "directory": directory })).expect("a section")
 }
 
 fn empty(name: &str) -> PathBuf {
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    fs::create_dir_all(&dir).unwrap();
+    fs::create_dir_all(&dir).expect("a directory of the test's own");
     dir
 }
 
