@@ -14,7 +14,7 @@ use crate::widening::Widening;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// A request is due once its slack is at most this. Default 120. Too low: nobody is free in time and
+    /// A request is due once its slack is at most this; `-max_wait_s` at least. Default 120. Too low: nobody is free in time and
     /// food waits; too high: drivers wait at the counter while other orders lack them.
     pub tolerance_s: f64,
     /// How the tolerance widens under pressure: `none` (default) or `linear`, by the three fields that follow. Widening too
@@ -115,15 +115,16 @@ impl Config {
                 });
             }
         }
-        if self.tolerance_s.is_nan() {
+        // Later an order would be given up before it is due. Not a number is not above anything either.
+        let due_in_time = self.tolerance_s.partial_cmp(&-self.max_wait_s);
+        if due_in_time.is_none_or(Ordering::is_lt) {
             let value = self.tolerance_s;
             return Err(ConfigError::OutOfRange {
                 field: "tolerance_s",
-                must: "a number",
+                must: "at least -max_wait_s",
                 value,
             });
         }
-        // Not a number is not above anything either.
         if self.widening_to.partial_cmp(&self.widening_from) != Some(Ordering::Greater) {
             let value = self.widening_to;
             return Err(ConfigError::OutOfRange {
@@ -180,6 +181,14 @@ mod tests {
                 "tolerance_s",
                 Config {
                     tolerance_s: f64::NAN,
+                    ..Config::default()
+                },
+            ),
+            (
+                "tolerance_s",
+                Config {
+                    tolerance_s: -601.0,
+                    max_wait_s: 600.0,
                     ..Config::default()
                 },
             ),
