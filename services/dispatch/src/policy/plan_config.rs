@@ -150,12 +150,12 @@ pub struct BundleConfig {
     /// Orders share a trip only if their food is ready within so long of each other. Default 900.
     /// Too high: food gets cold beside its companion.
     pub spread_s: f64,
-    /// What a second of a customer's detour counts. Default 0.15: a shared trip saves the driver time that the plan sees
+    /// What a second of a customer's detour counts. Default 0.05: a shared trip saves the driver time that the plan sees
     /// only as far as orders are known. Too low: later customers wait for the earlier ones; too high: drivers go
     /// twice where once would do, and food waits for them.
     pub detour_weight: f64,
     /// By how much later any order of a shared trip may come than by the same driver, setting out at the same time, on a trip
-    /// of its own: its companions' food and doors together. As estimated when the trip is decided. Default 1500. Too low:
+    /// of its own: its companions' food and doors together. As estimated when the trip is decided. Default 1800. Too low:
     /// hardly any trip is shared; too high: a customer pays for his neighbour's order.
     pub max_detour_s: f64,
 }
@@ -166,8 +166,8 @@ impl Default for BundleConfig {
             plan: PlanConfig::default(),
             max_orders: Stop::MOST,
             spread_s: 900.0,
-            detour_weight: 0.15,
-            max_detour_s: 1500.0,
+            detour_weight: 0.05,
+            max_detour_s: 1800.0,
         }
     }
 }
