@@ -10,6 +10,7 @@ mod reader;
 mod rows;
 mod say;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -38,6 +39,9 @@ struct Place {
     /// Base URL of the schema registry's API.
     #[arg(long, global = true, default_value = "")]
     registry: String,
+    /// Directory with the catalogue that the stack was made by, if it is not the build's.
+    #[arg(long, global = true)]
+    catalogue: Option<PathBuf>,
     /// Geos of geos.toml; orders and drivers go to each in turn.
     #[arg(
         long,
@@ -126,7 +130,10 @@ enum What {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
     let Cli { place, what } = Cli::parse();
-    let catalogue = Catalogue::embedded();
+    let catalogue = match &place.catalogue {
+        Some(dir) => Catalogue::load(dir)?,
+        None => Catalogue::embedded(),
+    };
     let geos = place.geos.iter().map(|name| catalogue.geo(name).cloned());
     let geos: Vec<GeoSpec> = geos.collect::<Result<_, _>>()?;
     let first = geos.first().context("no geo is named")?;

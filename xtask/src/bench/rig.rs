@@ -1,6 +1,7 @@
 //! What every benchmark runs on: an empty stack, programs built for release, some geos, settings that move no money.
 
 use std::cell::RefCell;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -180,6 +181,11 @@ impl Rig {
                 &self.state.registry,
             ])
             .args(["--geos", &self.geos.join(",")])
+            .args(
+                self.catalogue
+                    .iter()
+                    .flat_map(|dir| [OsStr::new("--catalogue"), dir.as_os_str()]),
+            )
             .args(arguments)
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit());
