@@ -304,36 +304,42 @@ async fn advance(tx: &mut PgConnection, lanes: &[OfGeo<'_, Changes>]) -> Result<
     exactly("assignments", expected, done.rows_affected())
 }
 
-const INSERT_DRIVERS: &str = "INSERT INTO drivers (geo, driver_id, version, status, on_duty, duty_at, shift_ends_at, \
-        free_since, active_trip, lat, lon, seen_at, last_drop_at, last_drop_lat, last_drop_lon, \
-        next_shift_starts_at, next_shift_ends_at, next_shift_lat, next_shift_lon) \
-    SELECT geo, driver_id, version + 1, status, on_duty, duty_at, shift_ends_at, free_since, active_trip, lat, lon, seen_at, \
-        last_drop_at, last_drop_lat, last_drop_lon, next_shift_starts_at, next_shift_ends_at, next_shift_lat, next_shift_lon \
-    FROM (SELECT UNNEST($1::text[]) AS geo, UNNEST($2::text[]) AS driver_id, UNNEST($3::int[]) AS version, \
+/// The bound columns of drivers as rows, for insertion and update alike.
+macro_rules! given_drivers {
+    () => {
+        "(SELECT UNNEST($1::text[]) AS geo, UNNEST($2::text[]) AS driver_id, UNNEST($3::int[]) AS version, \
         UNNEST($4::text[]) AS status, UNNEST($5::bool[]) AS on_duty, UNNEST($6::timestamptz[]) AS duty_at, \
         UNNEST($7::timestamptz[]) AS shift_ends_at, UNNEST($8::timestamptz[]) AS free_since, \
         UNNEST($9::uuid[]) AS active_trip, UNNEST($10::float8[]) AS lat, UNNEST($11::float8[]) AS lon, \
         UNNEST($12::timestamptz[]) AS seen_at, UNNEST($13::timestamptz[]) AS last_drop_at, \
         UNNEST($14::float8[]) AS last_drop_lat, UNNEST($15::float8[]) AS last_drop_lon, \
         UNNEST($16::timestamptz[]) AS next_shift_starts_at, UNNEST($17::timestamptz[]) AS next_shift_ends_at, \
-        UNNEST($18::float8[]) AS next_shift_lat, UNNEST($19::float8[]) AS next_shift_lon) AS u \
-    ON CONFLICT DO NOTHING";
+        UNNEST($18::float8[]) AS next_shift_lat, UNNEST($19::float8[]) AS next_shift_lon) AS u"
+    };
+}
 
-const UPDATE_DRIVERS: &str = "UPDATE drivers d SET version = d.version + 1, status = u.status, on_duty = u.on_duty, \
+const INSERT_DRIVERS: &str = concat!(
+    "INSERT INTO drivers (geo, driver_id, version, status, on_duty, duty_at, shift_ends_at, \
+        free_since, active_trip, lat, lon, seen_at, last_drop_at, last_drop_lat, last_drop_lon, \
+        next_shift_starts_at, next_shift_ends_at, next_shift_lat, next_shift_lon) \
+    SELECT geo, driver_id, version + 1, status, on_duty, duty_at, shift_ends_at, free_since, active_trip, lat, lon, seen_at, \
+        last_drop_at, last_drop_lat, last_drop_lon, next_shift_starts_at, next_shift_ends_at, next_shift_lat, next_shift_lon \
+    FROM ",
+    given_drivers!(),
+    " ON CONFLICT DO NOTHING"
+);
+
+const UPDATE_DRIVERS: &str = concat!(
+    "UPDATE drivers d SET version = d.version + 1, status = u.status, on_duty = u.on_duty, \
         duty_at = u.duty_at, shift_ends_at = u.shift_ends_at, free_since = u.free_since, \
         active_trip = u.active_trip, lat = u.lat, lon = u.lon, seen_at = u.seen_at, \
         last_drop_at = u.last_drop_at, last_drop_lat = u.last_drop_lat, last_drop_lon = u.last_drop_lon, \
         next_shift_starts_at = u.next_shift_starts_at, next_shift_ends_at = u.next_shift_ends_at, \
         next_shift_lat = u.next_shift_lat, next_shift_lon = u.next_shift_lon \
-    FROM (SELECT UNNEST($1::text[]) AS geo, UNNEST($2::text[]) AS driver_id, UNNEST($3::int[]) AS version, \
-        UNNEST($4::text[]) AS status, UNNEST($5::bool[]) AS on_duty, UNNEST($6::timestamptz[]) AS duty_at, \
-        UNNEST($7::timestamptz[]) AS shift_ends_at, UNNEST($8::timestamptz[]) AS free_since, \
-        UNNEST($9::uuid[]) AS active_trip, UNNEST($10::float8[]) AS lat, UNNEST($11::float8[]) AS lon, \
-        UNNEST($12::timestamptz[]) AS seen_at, UNNEST($13::timestamptz[]) AS last_drop_at, \
-        UNNEST($14::float8[]) AS last_drop_lat, UNNEST($15::float8[]) AS last_drop_lon, \
-        UNNEST($16::timestamptz[]) AS next_shift_starts_at, UNNEST($17::timestamptz[]) AS next_shift_ends_at, \
-        UNNEST($18::float8[]) AS next_shift_lat, UNNEST($19::float8[]) AS next_shift_lon) AS u \
-    WHERE d.geo = u.geo AND d.driver_id = u.driver_id AND d.version = u.version";
+    FROM ",
+    given_drivers!(),
+    " WHERE d.geo = u.geo AND d.driver_id = u.driver_id AND d.version = u.version"
+);
 
 async fn save_drivers(
     tx: &mut PgConnection,

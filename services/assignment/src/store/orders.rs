@@ -16,13 +16,10 @@ use crate::units::stored;
 
 const TABLE: &str = "pending_assignments";
 
-const INSERT: &str = "INSERT INTO pending_assignments (geo, order_id, version, state, order_version, changed_at, ready_at, \
-        ready_said_at, request_id, partition, traceparent, request_version, attempt, restaurant_id, restaurant_lat, \
-        restaurant_lon, customer_lat, customer_lon, placed_at, requested_at, search_radius_m, cooled) \
-    SELECT geo, order_id, version + 1, state, order_version, $22, ready_at, ready_said_at, request_id, partition, \
-        traceparent, request_version, attempt, restaurant_id, restaurant_lat, restaurant_lon, customer_lat, customer_lon, \
-        placed_at, requested_at, search_radius_m, cooled::jsonb \
-    FROM (SELECT UNNEST($1::text[]) AS geo, UNNEST($2::uuid[]) AS order_id, UNNEST($3::int[]) AS version, \
+/// The bound columns of orders as rows, for insertion and update alike.
+macro_rules! given_orders {
+    () => {
+        "(SELECT UNNEST($1::text[]) AS geo, UNNEST($2::uuid[]) AS order_id, UNNEST($3::int[]) AS version, \
         UNNEST($4::text[]) AS state, UNNEST($5::int[]) AS order_version, UNNEST($6::timestamptz[]) AS ready_at, \
         UNNEST($7::timestamptz[]) AS ready_said_at, UNNEST($8::uuid[]) AS request_id, UNNEST($9::int[]) AS partition, \
         UNNEST($10::text[]) AS traceparent, UNNEST($11::int[]) AS request_version, UNNEST($12::int[]) AS attempt, \
@@ -30,26 +27,34 @@ const INSERT: &str = "INSERT INTO pending_assignments (geo, order_id, version, s
         UNNEST($15::float8[]) AS restaurant_lon, UNNEST($16::float8[]) AS customer_lat, \
         UNNEST($17::float8[]) AS customer_lon, UNNEST($18::timestamptz[]) AS placed_at, \
         UNNEST($19::timestamptz[]) AS requested_at, UNNEST($20::float8[]) AS search_radius_m, \
-        UNNEST($21::text[]) AS cooled) AS u \
-    ON CONFLICT DO NOTHING";
+        UNNEST($21::text[]) AS cooled) AS u"
+    };
+}
 
-const UPDATE: &str = "UPDATE pending_assignments p SET version = p.version + 1, state = u.state, \
+const INSERT: &str = concat!(
+    "INSERT INTO pending_assignments (geo, order_id, version, state, order_version, changed_at, ready_at, \
+        ready_said_at, request_id, partition, traceparent, request_version, attempt, restaurant_id, restaurant_lat, \
+        restaurant_lon, customer_lat, customer_lon, placed_at, requested_at, search_radius_m, cooled) \
+    SELECT geo, order_id, version + 1, state, order_version, $22, ready_at, ready_said_at, request_id, partition, \
+        traceparent, request_version, attempt, restaurant_id, restaurant_lat, restaurant_lon, customer_lat, customer_lon, \
+        placed_at, requested_at, search_radius_m, cooled::jsonb \
+    FROM ",
+    given_orders!(),
+    " ON CONFLICT DO NOTHING"
+);
+
+const UPDATE: &str = concat!(
+    "UPDATE pending_assignments p SET version = p.version + 1, state = u.state, \
         order_version = u.order_version, changed_at = $22, ready_at = u.ready_at, ready_said_at = u.ready_said_at, \
         request_id = u.request_id, partition = u.partition, traceparent = u.traceparent, \
         request_version = u.request_version, attempt = u.attempt, restaurant_id = u.restaurant_id, \
         restaurant_lat = u.restaurant_lat, restaurant_lon = u.restaurant_lon, customer_lat = u.customer_lat, \
         customer_lon = u.customer_lon, placed_at = u.placed_at, requested_at = u.requested_at, \
         search_radius_m = u.search_radius_m, cooled = u.cooled::jsonb \
-    FROM (SELECT UNNEST($1::text[]) AS geo, UNNEST($2::uuid[]) AS order_id, UNNEST($3::int[]) AS version, \
-        UNNEST($4::text[]) AS state, UNNEST($5::int[]) AS order_version, UNNEST($6::timestamptz[]) AS ready_at, \
-        UNNEST($7::timestamptz[]) AS ready_said_at, UNNEST($8::uuid[]) AS request_id, UNNEST($9::int[]) AS partition, \
-        UNNEST($10::text[]) AS traceparent, UNNEST($11::int[]) AS request_version, UNNEST($12::int[]) AS attempt, \
-        UNNEST($13::text[]) AS restaurant_id, UNNEST($14::float8[]) AS restaurant_lat, \
-        UNNEST($15::float8[]) AS restaurant_lon, UNNEST($16::float8[]) AS customer_lat, \
-        UNNEST($17::float8[]) AS customer_lon, UNNEST($18::timestamptz[]) AS placed_at, \
-        UNNEST($19::timestamptz[]) AS requested_at, UNNEST($20::float8[]) AS search_radius_m, \
-        UNNEST($21::text[]) AS cooled) AS u \
-    WHERE p.geo = u.geo AND p.order_id = u.order_id AND p.version = u.version";
+    FROM ",
+    given_orders!(),
+    " WHERE p.geo = u.geo AND p.order_id = u.order_id AND p.version = u.version"
+);
 
 const DELETE: &str = "DELETE FROM pending_assignments p \
     USING UNNEST($1::text[], $2::uuid[], $3::int[]) AS u(geo, order_id, version) \
