@@ -4,6 +4,9 @@
 
 /// Histogram, seconds, by `phase` (decode, apply, commit, publish, total).
 pub(crate) const CYCLE_SECONDS: &str = "runtime_cycle_seconds";
+/// Histogram, seconds of a Kafka transaction by `phase` (first_record, offsets, other_records, database: until PostgreSQL had
+/// committed, commit).
+pub(crate) const TRANSACTION_SECONDS: &str = "runtime_transaction_seconds";
 /// Histogram, events per cycle.
 pub(crate) const CYCLE_EVENTS: &str = "runtime_cycle_events";
 /// Counter by `verdict` (done, skip, reject, observed) and `reason`.

@@ -186,7 +186,7 @@ pub(crate) fn settlement<P: Processor>(parts: &[Part<P>], outcomes: &[Outcome<P>
     settlement
 }
 
-/// PostgreSQL has committed: memory follows.
+/// Memory as it is once PostgreSQL has committed; should it not, the lanes are loaded again.
 pub(crate) fn advance<P: Processor>(parts: &mut [Part<P>], outcomes: &[Outcome<P>]) {
     let now = Instant::now();
     for (part, outcome) in parts.iter_mut().zip(outcomes) {

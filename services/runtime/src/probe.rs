@@ -11,12 +11,15 @@ pub enum Step {
     Applied,
     /// Positions and outbox rows are written, not committed.
     Settled,
-    /// PostgreSQL has committed; Kafka knows nothing yet.
+    /// PostgreSQL has committed; Kafka has not.
     Committed,
-    /// A Kafka transaction is open and holds the records, but no offsets.
+    /// A Kafka transaction is open and holds a record, but no offsets. This and the next two come while PostgreSQL settles
+    /// and commits, or after.
     Produced,
     /// The offsets are in the Kafka transaction too.
     OffsetsSent,
+    /// Everything is in the Kafka transaction, which ends only after PostgreSQL has committed.
+    Filled,
     /// Kafka has committed; the runtime has not taken note yet.
     Published,
     /// Recovery has read Kafka's committed offsets.
@@ -30,7 +33,7 @@ pub enum Step {
 }
 
 impl Step {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Gathered,
         Self::Fenced,
         Self::Applied,
@@ -38,6 +41,7 @@ impl Step {
         Self::Committed,
         Self::Produced,
         Self::OffsetsSent,
+        Self::Filled,
         Self::Published,
         Self::CommittedRead,
         Self::LanesTaken,

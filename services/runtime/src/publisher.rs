@@ -1,5 +1,8 @@
 //! Publishing: outbox rows and positions in one Kafka transaction, with a verdict that is never guessed.
 //!
+//! A transaction is filled while PostgreSQL still commits what it tells of, and ends only after that: what is in it is
+//! invisible until then, and taken back if PostgreSQL refuses.
+//!
 //! One producer per process, on a thread of its own, since every transactional call blocks. After a timeout or anything
 //! else that leaves the outcome open the producer is destroyed and replaced: used on, a late request of the old
 //! transaction could land in the next one.
@@ -16,6 +19,7 @@ use thiserror::Error;
 use tokio::sync::oneshot;
 
 use crate::membership::Generation;
+use crate::metric;
 use crate::probe::{Probe, Step};
 use crate::record::{self, MalformedRow, Record};
 
@@ -47,6 +51,9 @@ pub(crate) enum PublishError {
     /// A row cannot be read; nothing of the transaction is visible.
     #[error(transparent)]
     Malformed(#[from] MalformedRow),
+    /// Its caller gave it up before the commit, and it is aborted.
+    #[error("given up before the commit")]
+    GivenUp,
     /// The publisher has ended.
     #[error("the publisher has ended")]
     Ended,
@@ -63,9 +70,31 @@ pub(crate) fn seq_of(metadata: &str) -> Option<i64> {
 }
 
 enum Request {
-    Publish(Publication, oneshot::Sender<Result<(), PublishError>>),
+    Publish(
+        Publication,
+        Permit,
+        oneshot::Sender<Result<(), PublishError>>,
+    ),
     Ready(oneshot::Sender<Result<(), PublishError>>),
     IsCurrent(Publication, oneshot::Sender<bool>),
+}
+
+/// Sent when the transaction may be committed; dropped when it must not.
+type Permit = oneshot::Receiver<()>;
+
+/// A transaction that is being filled, and is committed only by [`Begun::commit`]: dropped, it is aborted.
+pub(crate) struct Begun {
+    permit: oneshot::Sender<()>,
+    answered: oneshot::Receiver<Result<(), PublishError>>,
+}
+
+impl Begun {
+    /// Commits once everything is in the transaction.
+    pub(crate) async fn commit(self) -> Result<(), PublishError> {
+        // Nobody waits for the permit of a transaction that has failed: the answer says how.
+        _ = self.permit.send(());
+        self.answered.await.unwrap_or(Err(PublishError::Ended))
+    }
 }
 
 /// Handle of the publishing thread; dropping it ends the thread.
@@ -96,12 +125,18 @@ impl Publisher {
         Ok(Self { requests })
     }
 
-    pub(crate) async fn publish(&self, publication: Publication) -> Result<(), PublishError> {
+    /// Begins a transaction and fills it while the caller goes on.
+    pub(crate) fn begin(&self, publication: Publication) -> Result<Begun, PublishError> {
+        let (permit, permitted) = oneshot::channel();
         let (answer, answered) = oneshot::channel();
         self.requests
-            .send(Request::Publish(publication, answer))
+            .send(Request::Publish(publication, permitted, answer))
             .map_err(|_| PublishError::Ended)?;
-        answered.await.unwrap_or(Err(PublishError::Ended))
+        Ok(Begun { permit, answered })
+    }
+
+    pub(crate) async fn publish(&self, publication: Publication) -> Result<(), PublishError> {
+        self.begin(publication)?.commit().await
     }
 
     /// Makes sure that no transaction of an earlier producer can still change anything.
@@ -158,8 +193,9 @@ impl Transactor {
             };
             // An engine that no longer waits for an answer recovers its lanes from the logs.
             match request {
-                Request::Publish(publication, answer) => {
-                    let transact = |it: &Self, producer: &_| it.transact(producer, &publication);
+                Request::Publish(publication, permit, answer) => {
+                    let transact =
+                        |it: &Self, producer: &_| it.transact(producer, &publication, permit);
                     assert!(
                         !publication.positions.is_empty(),
                         "a transaction without offsets would not be fenced"
@@ -196,13 +232,20 @@ impl Transactor {
         &self,
         producer: &BaseProducer,
         publication: &Publication,
+        permit: Permit,
     ) -> Result<(), PublishError> {
         let deadline = Instant::now() + self.timeout;
         producer
             .begin_transaction()
             .map_err(PublishError::Unknown)?;
-        let prepared = self.prepare(producer, publication, deadline);
-        let Err(failure) = prepared.and_then(|()| self.commit(producer, deadline)) else {
+        let filled = self.fill(producer, publication, deadline);
+        let since = Instant::now();
+        if filled.is_ok() && permit.blocking_recv().is_err() {
+            Self::abort(producer, Instant::now() + self.timeout)?;
+            return Err(PublishError::GivenUp);
+        }
+        took("database", since);
+        let Err(failure) = filled.and_then(|()| self.commit(producer)) else {
             self.probe.reached(Step::Published);
             return Ok(());
         };
@@ -225,7 +268,7 @@ impl Transactor {
         producer
             .begin_transaction()
             .map_err(PublishError::Unknown)?;
-        let accepted = self.prepare(producer, publication, deadline);
+        let accepted = self.fill(producer, publication, deadline);
         Self::abort(producer, deadline)?;
         accepted.map_err(|failure| match failure {
             Failure::Abort(error) => PublishError::Refused(error),
@@ -234,28 +277,46 @@ impl Transactor {
         })
     }
 
-    fn prepare(
+    /// Puts the records and the offsets into the open transaction.
+    ///
+    /// The client sends the records of each partition in a request of their own, and the broker answers one after the other:
+    /// the offsets need not wait for the last. Before the first answer it would be too early, since a coordinator that is still
+    /// taking note of the partitions asks for the offsets again.
+    fn fill(
         &self,
         producer: &BaseProducer,
         publication: &Publication,
         deadline: Instant,
     ) -> Result<(), Failure> {
+        let since = Instant::now();
         for row in &publication.rows {
             record::unpack(row, |record| send(producer, record, deadline))?;
         }
-        flush(producer, deadline)?;
+        let sent = producer.in_flight_count();
+        wait(producer, deadline, || producer.in_flight_count() < sent);
         self.probe.reached(Step::Produced);
+        took("first_record", since);
+        let since = Instant::now();
         let positions = offsets(&publication.positions)?;
         let metadata = &publication.generation.metadata;
         patiently(deadline, || {
             producer.send_offsets_to_transaction(&positions, metadata, left(deadline))
         })?;
         self.probe.reached(Step::OffsetsSent);
+        took("offsets", since);
+        let since = Instant::now();
+        flush(producer, deadline)?;
+        self.probe.reached(Step::Filled);
+        took("other_records", since);
         Ok(())
     }
 
-    fn commit(&self, producer: &BaseProducer, deadline: Instant) -> Result<(), Failure> {
-        patiently(deadline, || producer.commit_transaction(left(deadline)))
+    fn commit(&self, producer: &BaseProducer) -> Result<(), Failure> {
+        let since = Instant::now();
+        let deadline = since + self.timeout;
+        patiently(deadline, || producer.commit_transaction(left(deadline)))?;
+        took("commit", since);
+        Ok(())
     }
 
     fn abort(producer: &BaseProducer, deadline: Instant) -> Result<(), PublishError> {
@@ -321,6 +382,12 @@ fn left(deadline: Instant) -> Duration {
         .max(Duration::from_millis(1))
 }
 
+/// Notes how long a phase of a transaction took.
+fn took(phase: &'static str, since: Instant) {
+    metrics::histogram!(metric::TRANSACTION_SECONDS, "phase" => phase)
+        .record(since.elapsed().as_secs_f64());
+}
+
 /// Takes note of what the client has to say.
 fn serve(producer: &BaseProducer) {
     producer.poll(Duration::ZERO);
@@ -328,14 +395,19 @@ fn serve(producer: &BaseProducer) {
 
 /// Waits until the broker has answered for everything sent.
 fn flush(producer: &BaseProducer, deadline: Instant) -> Result<(), Failure> {
+    wait(producer, deadline, || producer.in_flight_count() == 0);
+    producer.flush(Duration::ZERO).map_err(Failure::Unknown)
+}
+
+/// Waits for the broker's answers until they are `enough`, or the time is up.
+fn wait(producer: &BaseProducer, deadline: Instant, enough: impl Fn() -> bool) {
     loop {
         serve(producer);
-        if producer.in_flight_count() == 0 || Instant::now() >= deadline {
-            break;
+        if enough() || producer.in_flight_count() == 0 || Instant::now() >= deadline {
+            return;
         }
         std::thread::sleep(FLUSH);
     }
-    producer.flush(Duration::ZERO).map_err(Failure::Unknown)
 }
 
 fn send(producer: &BaseProducer, record: &Record<'_>, deadline: Instant) -> Result<(), Failure> {

@@ -7,21 +7,23 @@
 //! and a gap, a repetition or a swap shows.
 //!
 //! Environment: `TOY_HALT=<Step>:<n>:<abort|stop>` aborts or stops (SIGSTOP) the process when it reaches a step for the
-//! n-th time, after printing `halt` to stdout.
+//! n-th time, after printing `halt` to stdout; with `:<Step>` behind it, when another thread stands at that step meanwhile.
+
+mod halt;
 
 use std::collections::{BTreeMap, HashMap};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use runtime::{
-    ApplyError, Cycle, DecodeError, Lane, LaneCycle, Loaded, Message, Observed, Probe, Processor,
-    Record, Reject, Service, Settings, SourceKind, SourceTopic, Step, TimerChanges, Topology,
-    Trace, Verdict,
+    ApplyError, Cycle, DecodeError, Lane, LaneCycle, Loaded, Message, Observed, Processor, Record,
+    Reject, Service, Settings, SourceKind, SourceTopic, TimerChanges, Topology, Trace, Verdict,
 };
 use serde::Deserialize;
 use sqlx::{PgConnection, Row};
+
+use halt::Halt;
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("examples/toy/migrations");
 
@@ -71,51 +73,6 @@ async fn service(
         service.probe = Arc::new(Halt::parse(&halt)?);
     }
     Ok(service)
-}
-
-/// Ends or stops the process at a step.
-struct Halt {
-    step: Step,
-    after: AtomicU32,
-    stop: bool,
-}
-
-impl Halt {
-    fn parse(text: &str) -> Result<Self, String> {
-        let usage = || format!("TOY_HALT = {text:?}: expected <Step>:<n>:<abort|stop>");
-        let mut parts = text.split(':');
-        let step = parts.next().and_then(|name| {
-            Step::ALL
-                .into_iter()
-                .find(|step| format!("{step:?}") == name)
-        });
-        let after = parts.next().and_then(|count| count.parse().ok());
-        let stop = parts.next().map(|how| how == "stop");
-        Ok(Self {
-            step: step.ok_or_else(usage)?,
-            after: AtomicU32::new(after.ok_or_else(usage)?),
-            stop: stop.ok_or_else(usage)?,
-        })
-    }
-}
-
-impl Probe for Halt {
-    #[expect(
-        unsafe_code,
-        reason = "stopping oneself is a system call without a safe wrapper in std"
-    )]
-    fn reached(&self, step: Step) {
-        if step != self.step || self.after.fetch_sub(1, Ordering::SeqCst) != 1 {
-            return;
-        }
-        println!("halt");
-        if self.stop {
-            // SAFETY: raise has no memory effects.
-            unsafe { libc::raise(libc::SIGSTOP) };
-        } else {
-            std::process::abort();
-        }
-    }
 }
 
 struct Toy {

@@ -5,7 +5,7 @@
 use runtime::Step;
 use runtime::service::EXIT_FAILED;
 
-use crate::toy::{Halt, Toy};
+use crate::toy::{Halt, Start, Toy};
 use crate::world::World;
 
 const REFUSED_BY_POSTGRES: &str = "runtime_fences_total{log=\"postgres\"}";
@@ -19,23 +19,42 @@ const SESSION_MS: u32 = 2_000;
 
 #[tokio::test]
 async fn an_owner_that_slept_before_its_transaction_is_refused_by_postgresql() {
-    sleeper_is_refused(Step::Gathered, REFUSED_BY_POSTGRES).await;
+    sleeper_is_refused(Step::Gathered, None, REFUSED_BY_POSTGRES).await;
 }
 
 #[tokio::test]
 async fn an_owner_that_slept_between_the_logs_is_refused_by_kafka() {
-    sleeper_is_refused(Step::Committed, REFUSED_BY_KAFKA).await;
+    let world = World::new("stale", 2).await;
+    // Kafka would otherwise end its transaction before it wakes.
+    let start = |instance: &str| member(&world, instance, 60_000);
+    world.feed(40).await;
+    let sleeper = start("sleeper")
+        .halt_beside(Step::Committed, Step::Produced, 3, Halt::Stop)
+        .start();
+    sleeper.stopped().await;
+    let successor = start("successor").start();
+    successor.runs(2).await;
+    sleeper.wake();
+    sleeper.counts(REFUSED_BY_KAFKA).await;
+    world.feed(20).await;
+    world.settle().await;
+    gets_them_back(&world, &sleeper, successor).await;
 }
 
 #[tokio::test]
 async fn an_owner_that_sleeps_with_its_rows_locked_loses_them_and_its_transaction() {
-    sleeper_is_refused(Step::Fenced, FAILED_APPLY).await;
-    sleeper_is_refused(Step::Settled, UNKNOWN_COMMIT).await;
+    sleeper_is_refused(Step::Fenced, None, FAILED_APPLY).await;
+    sleeper_is_refused(Step::Settled, Some(Step::Filled), UNKNOWN_COMMIT).await;
 }
 
 #[tokio::test]
 async fn an_owner_that_sleeps_in_a_kafka_transaction_holds_its_successor_up_until_it_times_out() {
-    sleeper_is_refused(Step::OffsetsSent, UNKNOWN_PUBLICATION).await;
+    sleeper_is_refused(
+        Step::OffsetsSent,
+        Some(Step::Committed),
+        UNKNOWN_PUBLICATION,
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -53,18 +72,24 @@ async fn a_process_whose_slot_is_taken_by_another_ends_and_changes_nothing_more(
     second.has_violated_nothing().await;
 }
 
+fn member<'a>(world: &'a World, instance: &str, transaction_timeout_ms: u32) -> Start<'a> {
+    world
+        .toy(instance)
+        .set("RUNTIME__SESSION_TIMEOUT_MS", SESSION_MS)
+        .set("RUNTIME__TRANSACTION_TIMEOUT_MS", transaction_timeout_ms)
+        .set("RUNTIME__MAX_BATCH", 5)
+}
+
 /// The sleeper wakes to a `refusal`, rejoins, and takes everything back when the other leaves.
-async fn sleeper_is_refused(step: Step, refusal: &str) {
+async fn sleeper_is_refused(step: Step, beside: Option<Step>, refusal: &str) {
     let world = World::new("stale", 2).await;
-    let start = |instance: &str| {
-        world
-            .toy(instance)
-            .set("RUNTIME__SESSION_TIMEOUT_MS", SESSION_MS)
-            .set("RUNTIME__TRANSACTION_TIMEOUT_MS", 2_000)
-            .set("RUNTIME__MAX_BATCH", 5)
-    };
+    let start = |instance: &str| member(&world, instance, 2_000);
     world.feed(40).await;
-    let sleeper = start("sleeper").halt(step, 3, Halt::Stop).start();
+    let sleeper = match beside {
+        Some(beside) => start("sleeper").halt_beside(step, beside, 3, Halt::Stop),
+        None => start("sleeper").halt(step, 3, Halt::Stop),
+    };
+    let sleeper = sleeper.start();
     sleeper.stopped().await;
     let successor = start("successor").start();
     successor.runs(2).await;

@@ -52,6 +52,15 @@ impl<'a> Start<'a> {
         self
     }
 
+    /// Halts when it reaches `step` for the n-th time while another of its threads stands at `beside`.
+    pub fn halt_beside(self, step: Step, beside: Step, n: u32, halt: Halt) -> Self {
+        let mut start = self.halt(step, n, halt);
+        if let Some((_, at)) = start.variables.last_mut() {
+            *at += &format!(":{beside:?}");
+        }
+        start
+    }
+
     /// Overrides a setting, `SECTION__FIELD`.
     pub fn set(mut self, setting: &str, value: impl ToString) -> Self {
         self.variables

@@ -40,6 +40,12 @@ impl Protocol {
                     out.push((Step::Fenced { owner, lane }, next));
                 }
                 Work::Ready(memory) => self.cycle(state, owner, lane, memory, out),
+                Work::Publish {
+                    memory,
+                    from,
+                    event,
+                    committed: false,
+                } => self.commit_begun(state, owner, lane, (memory, from, event), out),
                 _ => {}
             }
         }
@@ -50,6 +56,9 @@ impl Protocol {
     fn crashed(&self, state: &State, owner: usize) -> State {
         let mut next = *state;
         next.left.crashes -= 1;
+        for lane in self.lanes() {
+            next.detach(owner, lane);
+        }
         next.orphan(owner, None);
         next.owners[owner] = Owner {
             uninitialised: self.scenario.fixed_ids,
@@ -95,7 +104,7 @@ impl Protocol {
         Some(next)
     }
 
-    /// CYCLE up to COMMIT, one event each; IDLE's deletion of published rows; IDLE's commit of the offset once more.
+    /// CYCLE up to COMMIT, one event each, or up to where its records may be produced; IDLE's deletion of published rows; IDLE's commit of the offset once more.
     fn cycle(
         &self,
         state: &State,
@@ -108,6 +117,15 @@ impl Protocol {
         let timer = (self.timer() < self.events() && !memory.fired).then_some(self.timer());
         for event in [message, timer].into_iter().flatten() {
             self.transact(state, owner, lane, memory, Some(event), out);
+            if self.emits(event) {
+                let memory = Memory {
+                    seq: memory.seq + 1,
+                    ..memory
+                };
+                let mut next = *state;
+                next.owners[owner].lanes[lane].work = self.after_commit(memory, Some(event), false);
+                out.push((Step::Begin { owner, lane, event }, next));
+            }
         }
         if state.postgres[lane].deleted < memory.published {
             self.transact(state, owner, lane, memory, None, out);
@@ -119,6 +137,7 @@ impl Protocol {
                 memory,
                 from: memory.seq + 1,
                 event: None,
+                committed: true,
             };
             out.push((Step::Recommit { owner, lane }, next));
         }
@@ -133,10 +152,61 @@ impl Protocol {
         event: Option<u8>,
         out: &mut Vec<(Step, State)>,
     ) {
+        let after = |seq: u8, current: bool| {
+            let memory = Memory {
+                current,
+                seq,
+                ..memory
+            };
+            self.after_commit(memory, event, true)
+        };
         let apply = Apply {
             event,
             published: memory.published,
         };
+        self.commit(state, owner, lane, apply, after, out);
+    }
+
+    /// COMMIT of a cycle whose records are, or may be, in an open Kafka transaction. In the runtime it holds the lane's row
+    /// from its first statement on; that it is only compared here leaves more to chance.
+    fn commit_begun(
+        &self,
+        state: &State,
+        owner: usize,
+        lane: usize,
+        (memory, from, event): (Memory, u8, Option<u8>),
+        out: &mut Vec<(Step, State)>,
+    ) {
+        if !memory.current {
+            let mut next = *state;
+            next.give_up(owner, lane);
+            out.push((Step::Fenced { owner, lane }, next));
+            return;
+        }
+        let after = |_, current| Work::Publish {
+            memory: Memory { current, ..memory },
+            from,
+            event,
+            committed: true,
+        };
+        let apply = Apply {
+            event,
+            published: memory.published,
+        };
+        self.commit(state, owner, lane, apply, after, out);
+    }
+
+    /// COMMIT, answered or not; `after` by the number of the last row, and by whether it was applied.
+    fn commit(
+        &self,
+        state: &State,
+        owner: usize,
+        lane: usize,
+        apply: Apply,
+        after: impl Fn(u8, bool) -> Work,
+        out: &mut Vec<(Step, State)>,
+    ) {
+        let event = apply.event;
         let locked =
             event != Some(self.timer()) || self.keeps(Safeguard::EveryTransactionMovesTheVersion);
         let commit = |next: &mut State| {
@@ -145,20 +215,9 @@ impl Protocol {
             }
             next.apply(self, lane, apply)
         };
-        let done = |seq: u8, current: bool| {
-            self.after_commit(
-                Memory {
-                    current,
-                    seq,
-                    ..memory
-                },
-                event,
-            )
-        };
-
         let mut told = *state;
         let seq = commit(&mut told);
-        told.owners[owner].lanes[lane].work = done(seq, true);
+        told.owners[owner].lanes[lane].work = after(seq, true);
         out.push((
             Step::Cycle {
                 owner,
@@ -181,12 +240,11 @@ impl Protocol {
                 Outcome::Late => next.postgres[lane].detached_unlocked = Some(apply),
                 _ => {}
             }
-            next.owners[owner].lanes[lane].work =
-                if self.keeps(Safeguard::UnknownDatabaseCommitIsNotDone) {
-                    Work::recover()
-                } else {
-                    done(seq, outcome == Outcome::Applied)
-                };
+            if self.keeps(Safeguard::UnknownDatabaseCommitIsNotDone) {
+                next.give_up(owner, lane);
+            } else {
+                next.owners[owner].lanes[lane].work = after(seq, outcome == Outcome::Applied);
+            }
             out.push((
                 Step::Cycle {
                     owner,
@@ -199,7 +257,8 @@ impl Protocol {
         }
     }
 
-    fn after_commit(&self, mut memory: Memory, event: Option<u8>) -> Work {
+    /// What a lane does once its cycle is, or may be taken to be, in PostgreSQL; `memory.seq` is that of then.
+    fn after_commit(&self, mut memory: Memory, event: Option<u8>, committed: bool) -> Work {
         match event {
             Some(event) if event == self.timer() => memory.fired = true,
             Some(event) => memory.position = event + 1,
@@ -210,6 +269,7 @@ impl Protocol {
                 memory,
                 from: memory.seq,
                 event: Some(event),
+                committed,
             },
             _ => Work::ready(memory),
         }
@@ -219,10 +279,34 @@ impl Protocol {
 impl State {
     /// Forgets a lane and takes back the transaction it is part of; the other lanes in that one recover.
     fn drop_lane(&mut self, owner: usize, lane: usize) {
+        self.detach(owner, lane);
+        self.give_up(owner, lane);
+        self.owners[owner].lanes[lane] = Lane::default();
+    }
+
+    /// A cycle failed: takes back the transaction that the lane is part of; all lanes in that one recover.
+    fn give_up(&mut self, owner: usize, lane: usize) {
+        self.owners[owner].lanes[lane].work = Work::recover();
         let publish = self.owners[owner].publish;
         if publish.step != PublishStep::Idle && publish.lanes >> lane & 1 == 1 {
             self.abort_publish(owner);
         }
-        self.owners[owner].lanes[lane] = Lane::default();
+    }
+
+    /// Leaves a lane's open PostgreSQL transaction, if there is one, to itself: it may still be committed.
+    pub fn detach(&mut self, owner: usize, lane: usize) {
+        if let Work::Publish {
+            memory,
+            event,
+            committed: false,
+            ..
+        } = self.owners[owner].lanes[lane].work
+            && memory.current
+        {
+            self.postgres[lane].detached = Some(Apply {
+                event,
+                published: memory.published,
+            });
+        }
     }
 }

@@ -5,7 +5,7 @@ use crate::state::{
 };
 use crate::step::Step;
 
-/// The thirteen rules whose removal must break something, in the order the protocol lists them.
+/// The fourteen rules whose removal must break something, in the order the protocol lists them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Safeguard {
     MetadataCapturedAtAssignment,
@@ -21,6 +21,7 @@ pub enum Safeguard {
     ProducerReplacedAfterTimeout,
     GapMayBeAZombies,
     MetadataRefreshedWhenRetained,
+    KafkaCommitsAfterDatabase,
 }
 
 /// Size of the world and number of faults. Small on purpose: the search visits everything within it.

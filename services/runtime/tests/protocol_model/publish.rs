@@ -152,7 +152,21 @@ impl Protocol {
             || rows.iter().any(|row| row.1 != self.timer())
     }
 
+    /// The runtime waits with this until PostgreSQL has committed what the transaction tells of.
     fn commit_transaction(&self, state: &State, owner: usize, out: &mut Vec<(Step, State)>) {
+        let held = &state.owners[owner].lanes;
+        let is_permitted = in_set(state.owners[owner].publish.lanes).all(|lane| {
+            !matches!(
+                held[lane].work,
+                Work::Publish {
+                    committed: false,
+                    ..
+                }
+            )
+        });
+        if self.keeps(Safeguard::KafkaCommitsAfterDatabase) && !is_permitted {
+            return;
+        }
         let mut committed = *state;
         let open = state.transactions[owner].phase == Phase::Open;
         if open {
@@ -230,6 +244,7 @@ impl State {
             memory,
             from,
             event,
+            ..
         } = self.owners[owner].lanes[lane].work
         else {
             return Vec::new();
@@ -278,6 +293,7 @@ impl State {
             Phase::None | Phase::Prepared => {}
         }
         for lane in in_set(self.owners[owner].publish.lanes) {
+            self.detach(owner, lane);
             if matches!(self.owners[owner].lanes[lane].work, Work::Publish { .. }) {
                 self.owners[owner].lanes[lane].work = Work::recover();
             }

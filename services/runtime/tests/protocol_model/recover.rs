@@ -116,6 +116,7 @@ impl Protocol {
                 memory,
                 from: row.seq + 1,
                 event: None,
+                committed: true,
             }
         } else if row.deleted == row.seq {
             Work::ready(memory)
@@ -191,6 +192,7 @@ fn recovered(memory: Memory) -> Work {
             memory,
             from: memory.published + 1,
             event: None,
+            committed: true,
         }
     }
 }

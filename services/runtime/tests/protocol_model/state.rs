@@ -231,11 +231,13 @@ pub enum Work {
         seq: u8,
     },
     Ready(Memory),
-    /// Rows `from..=memory.seq` are to be published, or nothing but the offset when that is empty.
+    /// Rows `from..=memory.seq` are to be published, or nothing but the offset when that is empty. PostgreSQL may not have
+    /// committed them yet: `memory` is what it is to be then.
     Publish {
         memory: Memory,
         from: u8,
         event: Option<u8>,
+        committed: bool,
     },
     /// A gap seen with metadata that is no longer current: waits for the callback that will say so.
     Stopped,

@@ -53,6 +53,11 @@ pub enum Step {
         owner: usize,
         lane: usize,
     },
+    Begin {
+        owner: usize,
+        lane: usize,
+        event: u8,
+    },
     Cycle {
         owner: usize,
         lane: usize,
@@ -95,7 +100,7 @@ pub enum Step {
 
 impl Step {
     /// Names of the kinds, by `Step::kind`.
-    pub const KINDS: [&'static str; 19] = [
+    pub const KINDS: [&'static str; 20] = [
         "rebalance",
         "session expires",
         "learns of loss",
@@ -115,6 +120,7 @@ impl Step {
         "markers written",
         "offset forgotten",
         "recommit",
+        "begin",
     ];
 
     pub fn kind(&self) -> usize {
@@ -138,6 +144,7 @@ impl Step {
             Step::MarkersWritten { .. } => 16,
             Step::OffsetForgotten { .. } => 17,
             Step::Recommit { .. } => 18,
+            Step::Begin { .. } => 19,
         }
     }
 
@@ -220,6 +227,11 @@ impl fmt::Display for Step {
                     name(lane)
                 )
             }
+            Step::Begin { owner, lane, event } => write!(
+                f,
+                "owner {owner}: cycle on lane {} has applied event {event}, not committed",
+                name(lane)
+            ),
             Step::Cycle {
                 owner,
                 lane,
@@ -228,7 +240,7 @@ impl fmt::Display for Step {
             } => {
                 write!(
                     f,
-                    "owner {owner}: cycle on lane {} applies event {event}{outcome}",
+                    "owner {owner}: cycle on lane {} commits event {event}{outcome}",
                     name(lane)
                 )
             }
