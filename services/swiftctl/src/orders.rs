@@ -125,14 +125,15 @@ async fn stuck(
 ) -> Result<Vec<Stuck>> {
     let mut database = database::connect(&endpoints.postgres()?).await?;
     let rows = sqlx::query_as(
-        "SELECT o.order_id, o.geo, o.partition, o.status, o.payment, o.kitchen, o.driver_id, t.event AS last_event, \
-             o.updated_at AS moved_at, o.ready_at, \
-             EXTRACT(EPOCH FROM now() - GREATEST(o.updated_at, o.ready_at))::bigint AS still_s \
-         FROM orders.orders o LEFT JOIN orders.order_transitions t \
-             ON t.geo = o.geo AND t.order_id = o.order_id AND t.version = o.version \
-         WHERE o.settled_at IS NULL AND ($1::text IS NULL OR o.geo = $1) \
-             AND GREATEST(o.updated_at, o.ready_at) < now() - make_interval(secs => $2) \
-         ORDER BY GREATEST(o.updated_at, o.ready_at) LIMIT $3",
+        "WITH still AS (SELECT order_id, geo, partition, version, status, payment, kitchen, driver_id, updated_at, ready_at, \
+                 GREATEST(updated_at, ready_at) AS since \
+             FROM orders.orders WHERE settled_at IS NULL AND ($1::text IS NULL OR geo = $1) \
+                 AND GREATEST(updated_at, ready_at) < now() - make_interval(secs => $2) ORDER BY since LIMIT $3) \
+         SELECT o.order_id, o.geo, o.partition, o.status, o.payment, o.kitchen, o.driver_id, t.event AS last_event, \
+             o.updated_at AS moved_at, o.ready_at, EXTRACT(EPOCH FROM now() - o.since)::bigint AS still_s \
+         FROM still o LEFT JOIN orders.order_transitions t \
+             ON t.recorded_at = o.updated_at AND t.order_id = o.order_id AND t.version = o.version \
+         ORDER BY o.since",
     )
     .bind(geo)
     .bind(f64::from(after_s))

@@ -15,6 +15,7 @@ async fn database() -> (String, sqlx::PgPool) {
     let tables = [
         include_str!("../../../migrations/orders/0001_orders.sql"),
         include_str!("../../../migrations/orders/0002_settled.sql"),
+        include_str!("../../../migrations/orders/0003_audit.sql"),
     ];
     let mut tx = pool.begin().await.unwrap();
     tx.execute("CREATE SCHEMA orders; SET LOCAL search_path = orders")
@@ -70,7 +71,7 @@ async fn what_has_stood_still_longest_comes_first_and_what_moves_is_left_out() {
     order(&pool, 5, "delivered", 90, 90).await;
     sqlx::query(
         "INSERT INTO orders.order_transitions SELECT geo, order_id, version, 'PickupConfirmed', NULL, 'assignment', \
-         'driver_assigned', 'picked_up', 'captured', 'ready', NULL, now(), now() FROM orders.orders WHERE status = 'picked_up'",
+         'driver_assigned', 'picked_up', 'captured', 'ready', NULL, now(), updated_at FROM orders.orders WHERE status = 'picked_up'",
     )
     .execute(&pool)
     .await
