@@ -6,14 +6,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 use contracts::notifications::{Channel, DropReason, Recipient};
 use contracts::value::Contact;
 use runtime::Trace;
-use uuid::Uuid;
+use uuid::{Builder, Uuid};
 
 use crate::occurrence::Occurrence;
 use crate::rule::{Rule, Via};
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Notification {
-    /// Derived from event, channel and recipient: who has one id twice has the same message twice.
+    /// Derived from event, channel and recipient: who has one id twice has the same message twice. Later events have larger ids.
     pub id: Uuid,
     pub source_event_id: Uuid,
     /// Name of the record it tells of.
@@ -97,6 +97,15 @@ impl Route {
     }
 }
 
+/// A UUIDv8 (RFC 9562, section 5.8): the event's milliseconds since the epoch where UUIDv7 has them, so that an index of many
+/// messages grows at one end, and for the rest the UUIDv5 of event, channel and recipient.
+fn identity(occurrence: &Occurrence, name: &str) -> Uuid {
+    let mut bytes = Uuid::new_v5(&occurrence.event_id, name.as_bytes()).into_bytes();
+    let milliseconds = occurrence.occurred_at.timestamp_millis().to_be_bytes();
+    bytes[..6].copy_from_slice(&milliseconds[2..]);
+    Builder::from_custom_bytes(bytes).into_uuid()
+}
+
 impl Notification {
     /// What a rule makes of an event; nothing when the event has no such recipient, or one that cannot be reached the
     /// way the rule wants it. The body of a webhook is still to be written.
@@ -132,7 +141,7 @@ impl Notification {
             _ => Step::Send,
         };
         Some(Self {
-            id: Uuid::new_v5(&occurrence.event_id, name.as_bytes()),
+            id: identity(occurrence, &name),
             source_event_id: occurrence.event_id,
             event: occurrence.event.to_owned(),
             order_id: occurrence.order_id,
@@ -331,6 +340,24 @@ mod tests {
                 .unwrap()
                 .id
         );
+    }
+
+    #[test]
+    fn messages_about_later_events_have_larger_ids() {
+        let now = Utc::now();
+        let id = |at| {
+            planned(at, None, &rule(Side::Customer, Via::Log))
+                .unwrap()
+                .id
+        };
+        let ids: Vec<Uuid> = (0..100)
+            .map(|n| id(now + TimeDelta::milliseconds(n * n)))
+            .collect();
+        assert!(
+            ids.is_sorted_by(|earlier, later| earlier < later),
+            "{ids:?}"
+        );
+        assert_eq!(ids[0].get_version_num(), 8);
     }
 
     #[test]

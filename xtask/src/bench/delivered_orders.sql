@@ -1,6 +1,6 @@
 -- Delivered orders in the tables of all four processors: psql variables `orders` (how many) and `geo`.
 --
--- Ids are random, as clients choose them, and all rows of an order stand where the processors would have put them: one
+-- Ids are random, as clients choose them (those of messages begin with the time, as the notifier derives them), and all rows of an order stand where the processors would have put them: one
 -- order, its six transitions, a payment with its attempt, an assignment that has ended, two messages.
 
 BEGIN;
@@ -57,7 +57,8 @@ FROM delivered;
 
 INSERT INTO notifier.notifications (notification_id, geo, lane, order_id, order_version, event_id, channel,
     recipient_kind, recipient_id, template, status, attempts, expires_at, traceparent, created_at, changed_at, event)
-SELECT gen_random_uuid(), :'geo', 'orders.events.' || :'geo' || '/' || partition, order_id, told.version,
+SELECT (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || substr(gen_random_uuid()::text, 15))::uuid, :'geo',
+    'orders.events.' || :'geo' || '/' || partition, order_id, told.version,
     gen_random_uuid(), 'LOG', told.recipient, 'someone-' || n, told.template, 'sent', 1, at + interval '1 hour',
     '00-' || md5(n::text) || '-0000000000000001-01', at, at, told.event
 FROM delivered, (VALUES
