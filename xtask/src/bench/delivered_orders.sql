@@ -1,7 +1,8 @@
 -- Delivered orders in the tables of all four processors: psql variables `orders` (how many) and `geo`.
 --
--- Ids are random, as clients choose them (those of messages begin with the time, as the notifier derives them), and all rows of an order stand where the processors would have put them: one
--- order, its six transitions, a payment with its attempt, an assignment that has ended, two messages.
+-- Ids are random, as clients choose them (those of messages begin with the time, as the notifier derives them), and all
+-- rows of an order stand where the processors would have put them: one order, its six transitions, a payment with its
+-- attempt, an assignment that has ended, two messages.
 
 BEGIN;
 SET LOCAL synchronous_commit = off;
