@@ -218,6 +218,15 @@ async fn the_audit_says_who_moved_an_order_when_and_by_which_event() {
         (rows[2].get("occurred_at"), rows[2].get("recorded_at")),
         (at(11), at(5))
     );
+    // The row of the order says where to look for what moved it last: nothing else finds it among millions.
+    let last: String = sqlx::query_scalar(
+        "SELECT t.event FROM orders o JOIN order_transitions t \
+             ON t.recorded_at = o.updated_at AND t.order_id = o.order_id AND t.version = o.version",
+    )
+    .fetch_one(&pool)
+    .await
+    .unwrap();
+    assert_eq!(last, "OrderCancelRequested");
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use futures::TryStreamExt;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -245,6 +245,10 @@ async fn key(
         let known: Vec<String> = query.fetch_all(db).await?;
         names.retain(|name| known.contains(name));
     }
+    ensure!(
+        !names.is_empty(),
+        "{schema}.{table}: no primary key, and nothing else is known to tell its rows apart"
+    );
     let columns = names.iter().map(|name| format!("t.{}::text", quoted(name)));
     Ok(columns.collect::<Vec<_>>().join(", "))
 }
