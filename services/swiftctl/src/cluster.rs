@@ -13,6 +13,7 @@ use rdkafka::admin::{
     ResourceSpecifier, TopicReplication,
 };
 use rdkafka::client::DefaultClientContext;
+use rdkafka::metadata::Metadata;
 
 use crate::topic_plan::{Existing, Step};
 
@@ -146,34 +147,44 @@ impl Cluster {
         Ok(configs)
     }
 
-    fn metadata(&self) -> Result<rdkafka::metadata::Metadata> {
+    fn metadata(&self) -> Result<Metadata> {
         let metadata = self.admin.inner().fetch_metadata(None, TIMEOUT);
         metadata.with_context(|| format!("brokers {} do not answer", self.brokers))
     }
 
+    /// Waits for as long as ever more topics have all their partitions: some thousands take a slow disk its time.
     fn wait_for_partitions(&self, steps: &[&Step]) -> Result<()> {
-        let deadline = Instant::now() + TIMEOUT;
+        let mut missing: Vec<&Step> = steps.to_vec();
+        let mut deadline = Instant::now() + TIMEOUT;
         loop {
+            let before = missing.len();
             let metadata = self.metadata()?;
-            let ready = |step: &&&Step| {
-                let topic = metadata.topics().iter().find(|t| t.name() == step.topic);
-                topic.is_some_and(|t| {
-                    t.partitions().len() >= step.partitions as usize
-                        && t.partitions().iter().all(|p| p.leader() >= 0)
-                })
-            };
-            let Some(missing) = steps.iter().find(|step| !ready(step)) else {
+            missing.retain(|step| !is_led(&metadata, step));
+            let Some(first) = missing.first() else {
                 return Ok(());
             };
+            if missing.len() < before {
+                deadline = Instant::now() + TIMEOUT;
+            }
             if Instant::now() > deadline {
                 bail!(
-                    "{} has partitions without a leader after {TIMEOUT:?}",
-                    missing.topic
+                    "{} and {} more have partitions without a leader, and none got one for {TIMEOUT:?}",
+                    first.topic,
+                    missing.len() - 1
                 );
             }
             std::thread::sleep(Duration::from_millis(20));
         }
     }
+}
+
+/// Whether the topic has all its partitions, each with a leader.
+fn is_led(metadata: &Metadata, step: &Step) -> bool {
+    let topic = metadata.topics().iter().find(|t| t.name() == step.topic);
+    topic.is_some_and(|t| {
+        t.partitions().len() >= step.partitions as usize
+            && t.partitions().iter().all(|p| p.leader() >= 0)
+    })
 }
 
 fn new_topic(step: &Step) -> Result<NewTopic<'_>> {
