@@ -95,8 +95,7 @@ pub(crate) fn reader(
             "queued.max.messages.kbytes",
             (runtime.fetch_mb * 1024).to_string(),
         )
-        .set("fetch.message.max.bytes", PARTITION_BYTES)
-        .set("statistics.interval.ms", "5000");
+        .set("fetch.message.max.bytes", PARTITION_BYTES);
     config
 }
 
@@ -123,10 +122,7 @@ pub(crate) fn asker(
     identity: &Identity,
 ) -> ClientConfig {
     let mut config = reader(kafka, runtime, identity);
-    config
-        .set("client.id", identity.client("asker"))
-        // Nobody polls it, so nothing may queue up for a poll.
-        .set("statistics.interval.ms", "0");
+    config.set("client.id", identity.client("asker"));
     config
 }
 

@@ -20,6 +20,7 @@ use crate::calls::{Answered, Calls};
 use crate::config::RuntimeSettings;
 use crate::dead_letter::Undertaker;
 use crate::health::Health;
+use crate::lag::Lag;
 use crate::lane::{LaneId, Topology, Unit};
 use crate::membership::{Generation, Membership, Ownership};
 use crate::metric;
@@ -50,7 +51,7 @@ pub(crate) struct Parts<P: Processor> {
     pub(crate) publisher: Publisher,
     pub(crate) reader: Reader,
     pub(crate) reads: Receiver<Read>,
-    /// Asks for committed positions; never fetches.
+    /// Asks for committed positions and the bounds of logs; never fetches.
     pub(crate) asker: Arc<BaseConsumer>,
     pub(crate) ownership: UnboundedReceiver<Ownership>,
     pub(crate) spans: Spans,
@@ -74,6 +75,7 @@ pub(crate) struct Engine<P: Processor> {
     pub(crate) picked_last: Option<LaneId>,
     /// Bytes of messages held in queues.
     pub(crate) held: usize,
+    pub(crate) lag: Lag,
 }
 
 /// Longest the loop rests without looking around.
@@ -105,6 +107,7 @@ impl<P: Processor> Engine<P> {
             counter: 0,
             picked_last: None,
             held: 0,
+            lag: Lag::default(),
         }
     }
 
@@ -124,6 +127,7 @@ impl<P: Processor> Engine<P> {
             self.gather().await?;
             let cycled = self.cycle().await;
             self.report(restored || cycled);
+            self.watch_lag().await;
             if !restored && !cycled {
                 self.rest(&mut stop).await?;
             }
@@ -184,7 +188,6 @@ impl<P: Processor> Engine<P> {
                 return Err(EngineError::Membership(error));
             }
             Input::Read(Read::Messages(messages)) => self.fetched(messages).await,
-            Input::Read(Read::Ends(ends)) => self.report_lag(&ends),
             Input::Read(Read::OutOfRange) => self.doubt_positions(),
             Input::Answer(answered) => self.answered(answered),
             Input::Committed(read) => self.committed_read(read).await,
@@ -456,37 +459,5 @@ impl<P: Processor> Engine<P> {
         self.parts
             .health
             .report(joined && waiting == 0, moved || (waiting == 0 && work == 0));
-    }
-
-    fn report_lag(&self, ends: &[(String, i32, i64)]) {
-        let ends: BTreeMap<(&str, i32), i64> = ends
-            .iter()
-            .map(|(t, p, end)| ((t.as_str(), *p), *end))
-            .collect();
-        let now = Utc::now().timestamp_millis();
-        for slot in self.slots.values() {
-            let Phase::Running(running) = &slot.phase else {
-                continue;
-            };
-            for (source, position) in slot.lane.sources.iter().zip(&running.positions) {
-                if let Some(end) = ends.get(&(&*source.source.topic, source.partition)) {
-                    let labels = [
-                        ("topic", source.source.topic.to_string()),
-                        ("partition", source.partition.to_string()),
-                    ];
-                    metrics::gauge!(metric::LAG_MESSAGES, &labels)
-                        .set((end - position).max(0) as f64);
-                }
-            }
-            let oldest = running
-                .queue
-                .front()
-                .map_or(0, |queued| (now - queued.message.timestamp_ms).max(0));
-            metrics::gauge!(metric::LAG_SECONDS, "lane" => slot.lane.id.to_string())
-                .set(oldest as f64 / 1_000.0);
-            let unpublished = running.seq - running.published;
-            metrics::gauge!(metric::OUTBOX_UNPUBLISHED, "lane" => slot.lane.id.to_string())
-                .set(unpublished as f64);
-        }
     }
 }

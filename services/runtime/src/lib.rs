@@ -32,6 +32,7 @@ mod engine;
 mod health;
 mod http;
 mod instance;
+mod lag;
 mod membership;
 mod metric;
 mod part;

@@ -166,9 +166,11 @@ struct Transactor {
     producer: Option<BaseProducer>,
 }
 
-/// How long a flush rests before it looks again. The client's own flush either oversleeps, since it can miss its wake-up, or
-/// spins through the last millisecond of its timeout.
+/// How long a flush rests at least before it looks again. The client's own flush either oversleeps, since it can miss its
+/// wake-up, or spins through the last millisecond of its timeout.
 const FLUSH: Duration = Duration::from_micros(500);
+/// A flush rests for such a part of the time it has taken: to look a thousand times at a long one is what it would cost most.
+const PATIENCE: u32 = 16;
 const RETRY: Duration = Duration::from_millis(5);
 /// How long the client's log lines and errors may wait to be written down while nothing is published. The thread that would
 /// serve them all the time spins through the last millisecond of each of its waits.
@@ -401,12 +403,13 @@ fn flush(producer: &BaseProducer, deadline: Instant) -> Result<(), Failure> {
 
 /// Waits for the broker's answers until they are `enough`, or the time is up.
 fn wait(producer: &BaseProducer, deadline: Instant, enough: impl Fn() -> bool) {
+    let since = Instant::now();
     loop {
         serve(producer);
         if enough() || producer.in_flight_count() == 0 || Instant::now() >= deadline {
             return;
         }
-        std::thread::sleep(FLUSH);
+        std::thread::sleep(FLUSH.max(since.elapsed() / PATIENCE));
     }
 }
 

@@ -14,11 +14,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel}
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use rdkafka::client::ClientContext;
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
-use rdkafka::{ClientConfig, Offset, Statistics, TopicPartitionList};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tokio::sync::mpsc as tokio_mpsc;
 
 use crate::lane::{LaneId, SourcePartition};
@@ -36,8 +35,6 @@ pub(crate) struct Fetched {
 /// What the reader reports.
 pub(crate) enum Read {
     Messages(Vec<Fetched>),
-    /// End offsets (last stable) of the partitions being read, for lag.
-    Ends(Vec<(String, i32, i64)>),
     /// A position is no longer in its log: some lane has to be looked at again.
     OutOfRange,
 }
@@ -129,7 +126,7 @@ struct Owner {
 }
 
 struct Polling {
-    consumer: BaseConsumer<ReadContext>,
+    consumer: BaseConsumer,
     commands: Receiver<Command>,
     reads: tokio_mpsc::Sender<Read>,
     /// By topic and partition; no topic without partitions.
@@ -143,12 +140,9 @@ impl Polling {
         config: &ClientConfig,
         reads: tokio_mpsc::Sender<Read>,
     ) -> Result<Sender<Command>, KafkaError> {
-        let context = ReadContext {
-            reads: reads.clone(),
-        };
         let (commands, received_commands) = channel();
         let polling = Self {
-            consumer: config.create_with_context(context)?,
+            consumer: config.create()?,
             commands: received_commands,
             reads,
             owners: HashMap::new(),
@@ -179,7 +173,7 @@ impl Polling {
             return match self.commands.recv_timeout(POLL * 10) {
                 Ok(command) => Ok(Some(command)),
                 Err(RecvTimeoutError::Timeout) => {
-                    // Statistics and logs of the client are served here too.
+                    // What the client has to say is taken here too.
                     drop(self.consumer.poll(Duration::ZERO));
                     Ok(None)
                 }
@@ -370,27 +364,3 @@ impl BatchBuilder {
         self.heads.into_iter().map(fetched).collect()
     }
 }
-
-/// Turns librdkafka's statistics into end offsets.
-pub(crate) struct ReadContext {
-    reads: tokio_mpsc::Sender<Read>,
-}
-
-impl ClientContext for ReadContext {
-    fn stats(&self, statistics: Statistics) {
-        let ends = statistics.topics.into_values().flat_map(|topic| {
-            let name = topic.topic;
-            topic
-                .partitions
-                .into_values()
-                .map(move |p| (name.clone(), p.partition, p.ls_offset))
-        });
-        let ends = ends
-            .filter(|(_, partition, end)| *partition >= 0 && *end >= 0)
-            .collect();
-        // Lag is a sample: one that finds the queue full may be missed.
-        _ = self.reads.try_send(Read::Ends(ends));
-    }
-}
-
-impl ConsumerContext for ReadContext {}

@@ -285,7 +285,7 @@ fn list(
 }
 
 /// Offsets by time; the broker takes "beginning" and "end" as times too.
-fn offsets_at<C: ConsumerContext>(
+pub(crate) fn offsets_at<C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
     lanes: &[Arc<Lane>],
     at: impl Fn(SourceKind) -> Offset,

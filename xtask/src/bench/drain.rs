@@ -36,8 +36,8 @@ const PATH: [&str; 9] = [
 pub struct Setup<'a> {
     pub orders: u64,
     pub geos: Vec<&'a str>,
-    /// All their topics have a single partition.
-    pub one_partition: bool,
+    /// All geos have so many partitions, instead of what the catalogue says.
+    pub partitions: Option<u32>,
     pub instances: Vec<Instance>,
     /// Payments go to the gateway's process by HTTP, not to one within the processor.
     pub http_gateway: bool,
@@ -53,7 +53,7 @@ impl Setup<'_> {
         Self {
             orders,
             geos: vec![GEO],
-            one_partition: false,
+            partitions: None,
             instances: PROCESSORS.map(Instance::only).to_vec(),
             http_gateway: false,
             warm: false,
@@ -86,10 +86,9 @@ pub struct Drain {
 }
 
 pub fn run(site: &Site, setup: &Setup) -> Result<Drain> {
-    let rig = if setup.one_partition {
-        Rig::of_one_partition(site, &setup.geos)?
-    } else {
-        Rig::fresh(site, &setup.geos)?
+    let rig = match setup.partitions {
+        Some(partitions) => Rig::of_partitions(site, &setup.geos, partitions)?,
+        None => Rig::fresh(site, &setup.geos)?,
     };
     let orders = setup.orders;
     // Plenty: with the last few the default policy would rather wait for a busy driver who is near.

@@ -265,6 +265,11 @@ fn scale(results: &Results) -> Vec<Row> {
             Goal::AtMost(1.2),
         ),
         (
+            "the same with 6 partitions each, as the one has",
+            "/scale/cost_ratio_geos_20_of_6_partitions",
+            Goal::AtMost(1.2),
+        ),
+        (
             "cost per order in full tables, to 10,000 orders",
             "/scale/cost_ratio_rows",
             Goal::AtMost(1.2),

@@ -74,10 +74,10 @@ impl Rig {
         Self::empty(site, geos, None)
     }
 
-    /// The same by a catalogue whose classes all have one partition.
-    pub fn of_one_partition(site: &Site, geos: &[&str]) -> Result<Self> {
+    /// The same by a catalogue in which all geos have so many partitions.
+    pub fn of_partitions(site: &Site, geos: &[&str], partitions: u32) -> Result<Self> {
         let dir = site.dir.root().join("catalogue");
-        catalogue::write_of_one_partition(&dir)?;
+        catalogue::write(&dir, partitions)?;
         Self::empty(site, geos, Some(dir))
     }
 

@@ -15,7 +15,7 @@ use super::drain::{self, Drain, Setup};
 use super::rig::{GEO, Site};
 use crate::processors::{Instance, PROCESSORS};
 
-/// Geos by their partitions; six is [`GEO`], and one is the same by a catalogue of its own.
+/// Geos by their partitions; [`GEO`] has six, and one by a catalogue of its own.
 const TWELVE: &str = "berlin-mitte";
 const TWENTY_FOUR: &str = "london-soho";
 /// All of the catalogue.
@@ -52,7 +52,10 @@ pub struct Scale {
     pub partitions_1: Point,
     pub partitions_12: Point,
     pub partitions_24: Point,
+    /// All of the catalogue, with their 294 partitions.
     pub geos_20: Point,
+    /// The same with as many partitions each as the base has.
+    pub geos_20_of_6_partitions: Point,
     pub rows_few: Point,
     pub rows_many: Point,
     pub one_instance: Point,
@@ -62,6 +65,7 @@ pub struct Scale {
     pub cost_ratio_partitions_12: f64,
     pub cost_ratio_partitions_24: f64,
     pub cost_ratio_geos_20: f64,
+    pub cost_ratio_geos_20_of_6_partitions: f64,
     pub cost_ratio_rows: f64,
     /// Two instances of each to one: as measured, and as their costs allow where cores are not short; wanted: 1.8.
     pub throughput_ratio_instances: f64,
@@ -119,14 +123,15 @@ pub fn run(site: &Site, orders: u64, rows: u64) -> Result<Scale> {
         ..base.clone()
     };
     let base_point = measure("one geo of 6 partitions", in_geos(&[GEO]))?;
-    let of_one = Setup {
-        one_partition: true,
-        ..base.clone()
+    let of_partitions = |partitions, geos: &[&'static str]| Setup {
+        partitions: Some(partitions),
+        ..in_geos(geos)
     };
-    let partitions_1 = measure("one geo of 1 partition", of_one)?;
+    let partitions_1 = measure("one geo of 1 partition", of_partitions(1, &[GEO]))?;
     let partitions_12 = measure("one geo of 12 partitions", in_geos(&[TWELVE]))?;
     let partitions_24 = measure("one geo of 24 partitions", in_geos(&[TWENTY_FOUR]))?;
     let geos_20 = measure("20 geos", in_geos(&GEOS))?;
+    let geos_20_of_6_partitions = measure("20 geos of 6 partitions each", of_partitions(6, &GEOS))?;
     let rows_few = measure(&format!("{FEW} orders in the tables"), with_rows(FEW))?;
     let rows_many = measure(&format!("{rows} orders in the tables"), with_rows(rows))?;
     let one_instance = measure("one instance of each on core 0", pinned(instances(1)))?;
@@ -137,6 +142,7 @@ pub fn run(site: &Site, orders: u64, rows: u64) -> Result<Scale> {
         &partitions_12,
         &partitions_24,
         &geos_20,
+        &geos_20_of_6_partitions,
         &rows_few,
         &rows_many,
         &one_instance,
@@ -148,6 +154,7 @@ pub fn run(site: &Site, orders: u64, rows: u64) -> Result<Scale> {
         cost_ratio_partitions_12: partitions_12.cost() / base_point.cost(),
         cost_ratio_partitions_24: partitions_24.cost() / base_point.cost(),
         cost_ratio_geos_20: geos_20.cost() / base_point.cost(),
+        cost_ratio_geos_20_of_6_partitions: geos_20_of_6_partitions.cost() / base_point.cost(),
         cost_ratio_rows: rows_many.cost() / rows_few.cost(),
         throughput_ratio_instances: two_instances.orders_per_s / one_instance.orders_per_s,
         throughput_ratio_instances_by_cost: 2.0 * one_instance.processors_cpu_us_per_order
@@ -158,6 +165,7 @@ pub fn run(site: &Site, orders: u64, rows: u64) -> Result<Scale> {
         partitions_12,
         partitions_24,
         geos_20,
+        geos_20_of_6_partitions,
         rows_few,
         rows_many,
         one_instance,

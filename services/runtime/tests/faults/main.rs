@@ -10,6 +10,7 @@
 mod crash;
 mod cut_connection;
 mod group_lane;
+mod lag;
 mod missing_commit;
 mod operator;
 mod outage;
