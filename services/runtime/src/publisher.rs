@@ -170,7 +170,7 @@ struct Transactor {
 /// wake-up, or spins through the last millisecond of its timeout.
 const FLUSH: Duration = Duration::from_micros(500);
 /// A flush rests for such a part of the time it has taken: to look a thousand times at a long one is what it would cost most.
-const PATIENCE: u32 = 16;
+const PATIENCE: u32 = 64;
 const RETRY: Duration = Duration::from_millis(5);
 /// How long the client's log lines and errors may wait to be written down while nothing is published. The thread that would
 /// serve them all the time spins through the last millisecond of each of its waits.
