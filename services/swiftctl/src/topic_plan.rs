@@ -14,7 +14,7 @@ pub const MESSAGE_BYTES: &str = "max.message.bytes";
 pub const MIN_INSYNC: &str = "min.insync.replicas";
 pub const INDEX_BYTES: &str = "segment.index.bytes";
 
-/// Size of each of the two indexes of a segment, which begins anew when one is full: after 85 MiB (12 bytes per 4 KiB).
+/// Size of each of the two indexes of a segment, which ends when one is full: after 85 MiB at the earliest (12 bytes per 4 KiB).
 ///
 /// An index is a sparse file that the broker maps whole. Where the kernel reads far ahead, the first record of a partition
 /// fills as much of both with zeros; of Kafka's 10 MiB that took half of a broker's time in thousands of new partitions.
