@@ -95,7 +95,9 @@ pub(crate) fn reader(
             "queued.max.messages.kbytes",
             (runtime.fetch_mb * 1024).to_string(),
         )
-        .set("fetch.message.max.bytes", PARTITION_BYTES);
+        .set("fetch.message.max.bytes", PARTITION_BYTES)
+        // Nobody looks at them, the asker's would queue up, and with them the client asks for the beginning of each log.
+        .set("statistics.interval.ms", "0");
     config
 }
 

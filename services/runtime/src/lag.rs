@@ -36,7 +36,8 @@ pub(crate) struct Lag {
 }
 
 impl<P: Processor> Engine<P> {
-    /// Reports the lag once the ends are told, and asks for them when it is time. Does not wait.
+    /// Reports what the lanes know of themselves when it is time, and asks for the ends, whose lag is reported once they are told.
+    /// Does not wait.
     pub(crate) async fn watch_lag(&mut self) {
         if let Some(answer) = self.lag.answer.take_if(|answer| answer.is_finished()) {
             match answer.await {
@@ -50,6 +51,7 @@ impl<P: Processor> Engine<P> {
         if self.lag.answer.is_some() || self.lag.asked_at.is_some_and(recently) {
             return;
         }
+        self.report_lanes();
         let running = self
             .slots
             .values()
@@ -66,8 +68,8 @@ impl<P: Processor> Engine<P> {
         };
     }
 
+    /// How many stable messages are not applied yet.
     fn report_lag(&self, ends: &Ends) {
-        let now = Utc::now().timestamp_millis();
         for slot in self.slots.values() {
             let Phase::Running(running) = &slot.phase else {
                 continue;
@@ -83,14 +85,21 @@ impl<P: Processor> Engine<P> {
                         .set((end - position).max(0) as f64);
                 }
             }
+        }
+    }
+
+    /// What needs no answer of Kafka: how old the oldest waiting message is, and how many rows are not known to be published.
+    fn report_lanes(&self) {
+        let now = Utc::now().timestamp_millis();
+        for (id, running) in self.running() {
             let oldest = running
                 .queue
                 .front()
                 .map_or(0, |queued| (now - queued.message.timestamp_ms).max(0));
-            metrics::gauge!(metric::LAG_SECONDS, "lane" => slot.lane.id.to_string())
+            metrics::gauge!(metric::LAG_SECONDS, "lane" => id.to_string())
                 .set(oldest as f64 / 1_000.0);
             let unpublished = running.seq - running.published;
-            metrics::gauge!(metric::OUTBOX_UNPUBLISHED, "lane" => slot.lane.id.to_string())
+            metrics::gauge!(metric::OUTBOX_UNPUBLISHED, "lane" => id.to_string())
                 .set(unpublished as f64);
         }
     }

@@ -22,5 +22,10 @@ async fn a_lane_says_how_far_it_is_behind_and_that_it_has_caught_up() {
     );
     world.settle().await;
     toy.reaches(&lag, 0.0).await;
+    let lane = format!("{}/0", world.input);
+    for told in ["runtime_lag_seconds", "runtime_outbox_unpublished_rows"] {
+        toy.reaches(&format!("{told}{{lane=\"{lane}\"}}"), 0.0)
+            .await;
+    }
     toy.has_violated_nothing().await;
 }
