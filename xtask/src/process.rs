@@ -70,6 +70,9 @@ pub enum Signal {
     /// SIGTERM: everybody else's orderly end.
     Terminate,
     Kill,
+    /// SIGSTOP: runs no further until [`Signal::Continue`].
+    Stop,
+    Continue,
 }
 
 /// Starts `command` so that it survives this one: own process group (a Ctrl-C here is not its own), no input, output appended to `log`.
@@ -172,6 +175,8 @@ fn send(pid: u32, signal: Signal) {
         Signal::Interrupt => libc::SIGINT,
         Signal::Terminate => libc::SIGTERM,
         Signal::Kill => libc::SIGKILL,
+        Signal::Stop => libc::SIGSTOP,
+        Signal::Continue => libc::SIGCONT,
     };
     let Ok(pid) = libc::pid_t::try_from(pid) else {
         return;

@@ -35,18 +35,12 @@ pub struct Instance {
     pub processor: &'static str,
     /// Tells the instances of a processor apart.
     pub slot: u8,
-    /// The only core it may use, if it may not use all; needs `taskset` (util-linux).
-    pub core: Option<usize>,
 }
 
 impl Instance {
     /// The only one of its processor.
     pub fn only(processor: &'static str) -> Self {
-        Self {
-            processor,
-            slot: 0,
-            core: None,
-        }
+        Self { processor, slot: 0 }
     }
 
     /// The processor's name for slot 0, else with the slot behind it.
@@ -78,16 +72,7 @@ impl Processors {
     }
 
     fn start_at(&mut self, instance: Instance, port: u16) -> Result<()> {
-        let binary = workspace::binary(instance.processor, self.profile);
-        let mut command = match instance.core {
-            None => Command::new(binary),
-            // It replaces itself by the processor, so the process is the same one.
-            Some(core) => {
-                let mut command = Command::new("taskset");
-                command.args(["--cpu-list", &core.to_string()]).arg(binary);
-                command
-            }
-        };
+        let mut command = Command::new(workspace::binary(instance.processor, self.profile));
         command
             .current_dir(workspace::root())
             .env("SWIFT_EATS_CONFIG", &self.config)

@@ -25,11 +25,12 @@ pub mod webhook;
 use anyhow::{Context, bail};
 use contracts::notifications::{Recipient, RecipientKind};
 use contracts::streams::{DriverAssignmentEvent, NotificationsEvent, OrdersEvent};
-use contracts::{Codec, Message, Topic};
-use runtime::{Service, Settings, Topology};
+use contracts::{Catalogue, CatalogueError, Codec, Geo, Message, Topic};
+use runtime::{Companions, Service, Settings, Topology};
 use sqlx::migrate::Migrator;
 
 use crate::config::NotifierSettings;
+use crate::rule::Rules;
 use crate::webhook::Webhooks;
 
 pub use lane::LaneState;
@@ -50,20 +51,35 @@ pub async fn service(settings: &Settings) -> anyhow::Result<Service<Notifier>> {
     }
     let webhooks = Webhooks::new(section.webhook_timeout(), secrets, section.limits())?;
     let (catalogue, geos) = binding::catalogue(settings)?;
-    let orders = geos
-        .iter()
-        .map(Topic::of::<OrdersEvent>)
-        .filter(|_| rules.want::<OrdersEvent>());
-    let assignment = geos
-        .iter()
-        .map(Topic::of::<DriverAssignmentEvent>)
-        .filter(|_| rules.want::<DriverAssignmentEvent>());
-    let topics = orders
-        .chain(assignment)
-        .map(|topic| binding::durable(&topic, &catalogue));
-    let topology = Topology::partition_lanes(topics.collect::<Result<Vec<_>, _>>()?);
+    let lanes_of = |geo| companions(&rules, &catalogue, geo);
+    let groups = geos.iter().map(lanes_of);
+    let topology = Topology::companion_lanes(groups.collect::<Result<Vec<_>, _>>()?)?;
     let processor = Notifier::new(codec, rules, texts, webhooks, &section);
     Ok(Service::new(processor, topology))
+}
+
+/// What the rules want of a geo's events. The units are the orders' partitions even when nobody wants to hear of orders:
+/// they must not change with the rules.
+fn companions(
+    rules: &Rules,
+    catalogue: &Catalogue,
+    geo: &Geo,
+) -> Result<Companions, CatalogueError> {
+    let durable = |topic| binding::durable(&topic, catalogue);
+    let orders = durable(Topic::of::<OrdersEvent>(geo))?;
+    let (units, partitions) = (orders.topic.clone(), orders.partitions);
+    let mut sources = Vec::new();
+    if rules.want::<OrdersEvent>() {
+        sources.push(orders);
+    }
+    if rules.want::<DriverAssignmentEvent>() {
+        sources.push(durable(Topic::of::<DriverAssignmentEvent>(geo))?);
+    }
+    Ok(Companions {
+        units,
+        partitions,
+        sources,
+    })
 }
 
 /// The secret with which a receiver checks its webhooks, to be handed to it: that of the first of our secrets.

@@ -26,7 +26,7 @@ pub mod working_set;
 
 use contracts::streams::{DriverAssignmentEvent, KitchenEvent, OrdersRequest, PaymentsEvent};
 use contracts::{CONTRACTS, Codec, Topic};
-use runtime::{Service, Settings, Topology};
+use runtime::{Companions, Service, Settings, Topology};
 
 use crate::config::Config;
 pub use crate::processor::Orders;
@@ -39,27 +39,26 @@ pub async fn service(settings: &Settings) -> anyhow::Result<Service<Orders>> {
     let policy = settings.section::<Config>("orders")?.policy()?;
     let (catalogue, served) = binding::catalogue(settings)?;
     let codec = Codec::connect(&settings.registry.url, CONTRACTS).await?;
-    let (mut geos, mut sources) = (Vec::new(), Vec::new());
+    let (mut geos, mut groups) = (Vec::new(), Vec::new());
     for geo in served {
         let requests = binding::durable(&Topic::of::<OrdersRequest>(&geo), &catalogue)?;
-        let partitions = requests.partitions;
-        sources.push(requests);
-        sources.push(binding::durable(
-            &Topic::of::<PaymentsEvent>(&geo),
-            &catalogue,
-        )?);
-        sources.push(binding::durable(
-            &Topic::of::<DriverAssignmentEvent>(&geo),
-            &catalogue,
-        )?);
-        sources.push(binding::durable(
-            &Topic::of::<KitchenEvent>(&geo),
-            &catalogue,
-        )?);
+        let (units, partitions) = (requests.topic.clone(), requests.partitions);
+        let durable = |topic: Topic| binding::durable(&topic, &catalogue);
+        let sources = vec![
+            requests,
+            durable(Topic::of::<PaymentsEvent>(&geo))?,
+            durable(Topic::of::<DriverAssignmentEvent>(&geo))?,
+            durable(Topic::of::<KitchenEvent>(&geo))?,
+        ];
+        groups.push(Companions {
+            units,
+            partitions,
+            sources,
+        });
         geos.push((geo, partitions));
     }
     Ok(Service::new(
         Orders::new(codec, policy, &geos),
-        Topology::partition_lanes(sources),
+        Topology::companion_lanes(groups)?,
     ))
 }

@@ -275,25 +275,27 @@ impl<P: Processor> Engine<P> {
         self.generation = Some(generation);
         let now = Instant::now();
         for unit in units {
-            let Some(lane) = self.parts.topology.lane(unit).cloned() else {
+            let lanes = self.parts.topology.lanes_of(unit);
+            if lanes.is_empty() {
                 // Rightly so where this process serves some of the geos only.
                 tracing::info!(
                     topic = unit.topic,
                     partition = unit.partition,
                     "assigned a partition of no lane of this process"
                 );
-                continue;
-            };
-            let slot = Slot {
-                phase: Phase::Waiting { until: now },
-                doubt: None,
-                failures: 0,
-                condemned: None,
-                rejects: RejectRate::new(self.parts.settings.reject_limit_per_minute, now),
-                lane: lane.clone(),
-            };
-            // A lane regained replaces whatever was remembered of it.
-            self.slots.insert(lane.id.clone(), slot);
+            }
+            for lane in lanes {
+                let slot = Slot {
+                    phase: Phase::Waiting { until: now },
+                    doubt: None,
+                    failures: 0,
+                    condemned: None,
+                    rejects: RejectRate::new(self.parts.settings.reject_limit_per_minute, now),
+                    lane: lane.clone(),
+                };
+                // A lane regained replaces whatever was remembered of it.
+                self.slots.insert(lane.id.clone(), slot);
+            }
         }
         self.forget_dropped();
     }
@@ -302,11 +304,12 @@ impl<P: Processor> Engine<P> {
         metrics::counter!(metric::REBALANCES, "kind" => if lost { "lost" } else { "revoked" })
             .increment(1);
         tracing::info!(units = units.len(), lost, "revoked");
-        for unit in units {
-            if let Some(lane) = self.parts.topology.lane(unit).cloned() {
-                self.slots.remove(&lane.id);
-                self.parts.reader.unassign(lane.sources.clone());
-            }
+        for lane in units
+            .iter()
+            .flat_map(|unit| self.parts.topology.lanes_of(unit))
+        {
+            self.slots.remove(&lane.id);
+            self.parts.reader.unassign(lane.sources.clone());
         }
         if lost {
             self.generation = None;

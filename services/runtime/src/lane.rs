@@ -2,12 +2,14 @@
 //!
 //! A lane is whatever must be applied in one sequence by one owner at a time: a single source partition, or a group of
 //! them (all partitions of a geo). Kafka's group membership hands out *units* (partitions of the subscribed topics);
-//! a [`Topology`] says which lane a unit stands for and which source partitions that lane reads.
+//! a [`Topology`] says which lanes a unit stands for and which source partitions each of them reads.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+
+use thiserror::Error;
 
 /// The name of a lane, the key of all its rows in PostgreSQL. Stable for ever: renaming a lane orphans its history.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -86,34 +88,81 @@ pub struct Unit {
     pub partition: i32,
 }
 
-/// Which units exist, and which lane each stands for.
+/// Topics of which all partitions of one number have one owner, whoever it is.
+#[derive(Clone, Debug)]
+pub struct Companions {
+    /// Full name of the topic whose partitions are the units. It need not be read. The same for ever: members of a group
+    /// that disagree about it would own one lane twice.
+    pub units: Arc<str>,
+    /// Of that topic.
+    pub partitions: i32,
+    pub sources: Vec<SourceTopic>,
+}
+
+/// Topics that cannot have an owner per partition number.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error(
+    "{topic} has {partitions} partitions, {units} beside it {wanted}: they must have the same number"
+)]
+pub struct Uneven {
+    pub topic: Arc<str>,
+    pub partitions: i32,
+    pub units: Arc<str>,
+    pub wanted: i32,
+}
+
+/// Which units exist, and which lanes each stands for.
 #[derive(Clone, Debug, Default)]
 pub struct Topology {
-    lanes: BTreeMap<Unit, Arc<Lane>>,
+    lanes: BTreeMap<Unit, Vec<Arc<Lane>>>,
 }
 
 impl Topology {
-    /// Each partition of each topic is a lane of its own, named `<topic>/<partition>`.
+    /// Each partition of each topic is a lane of its own, named `<topic>/<partition>`, and its own unit.
     pub fn partition_lanes(sources: impl IntoIterator<Item = SourceTopic>) -> Self {
-        let mut lanes = BTreeMap::new();
+        let mut topology = Self::default();
         for source in sources {
-            let source = Arc::new(source);
-            for partition in 0..source.partitions {
-                let unit = Unit {
-                    topic: source.topic.to_string(),
-                    partition,
-                };
-                let lane = Lane {
-                    id: LaneId::new(format!("{}/{partition}", source.topic)),
-                    sources: vec![SourcePartition {
-                        source: source.clone(),
-                        partition,
-                    }],
-                };
-                lanes.insert(unit, Arc::new(lane));
+            topology.add(&source.topic.clone(), Arc::new(source));
+        }
+        topology
+    }
+
+    /// The same lanes, but partition `i` of a unit topic stands for partition `i` of all its companions: the group deals
+    /// units by their number alone, so that of topics dealt one by one a member may get all of the busy ones.
+    pub fn companion_lanes(groups: impl IntoIterator<Item = Companions>) -> Result<Self, Uneven> {
+        let mut topology = Self::default();
+        for group in groups {
+            for source in group.sources {
+                if source.partitions != group.partitions {
+                    return Err(Uneven {
+                        topic: source.topic,
+                        partitions: source.partitions,
+                        units: group.units,
+                        wanted: group.partitions,
+                    });
+                }
+                topology.add(&group.units, Arc::new(source));
             }
         }
-        Self { lanes }
+        Ok(topology)
+    }
+
+    /// A lane for each partition, under that partition of the unit topic.
+    fn add(&mut self, units: &str, source: Arc<SourceTopic>) {
+        for partition in 0..source.partitions {
+            let unit = Unit {
+                topic: units.to_owned(),
+                partition,
+            };
+            let lane = Lane {
+                id: LaneId::new(format!("{}/{partition}", source.topic)),
+                sources: vec![SourcePartition {
+                    source: source.clone(),
+                    partition,
+                }],
+            };
+            self.lanes.entry(unit).or_default().push(Arc::new(lane));
+        }
     }
 
     /// Partition `i` of the (empty) `ownership` topic stands for the given lane, which reads all partitions of its topics.
@@ -138,7 +187,7 @@ impl Topology {
                     topic: ownership.to_owned(),
                     partition,
                 },
-                Arc::new(lane),
+                vec![Arc::new(lane)],
             )
         });
         Self {
@@ -146,9 +195,9 @@ impl Topology {
         }
     }
 
-    /// The lane a unit stands for; `None` for a partition beyond what the catalogue knows.
-    pub fn lane(&self, unit: &Unit) -> Option<&Arc<Lane>> {
-        self.lanes.get(unit)
+    /// The lanes a unit stands for; none for a partition beyond what the catalogue knows.
+    pub fn lanes_of(&self, unit: &Unit) -> &[Arc<Lane>] {
+        self.lanes.get(unit).map_or(&[], Vec::as_slice)
     }
 
     /// The explicit topic names to subscribe to (never a pattern: it would swallow dead letters).
@@ -159,11 +208,70 @@ impl Topology {
     }
 
     pub fn lanes(&self) -> impl Iterator<Item = &Arc<Lane>> {
-        self.lanes.values()
+        self.lanes.values().flatten()
     }
 
     pub(crate) fn has_soft_sources(&self) -> bool {
         self.lanes()
             .any(|lane| lane.sources.iter().any(SourcePartition::is_soft))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn topic(name: &str, partitions: i32) -> SourceTopic {
+        SourceTopic {
+            topic: name.into(),
+            partitions,
+            dead_letters: "dlq".into(),
+            kind: SourceKind::Durable,
+        }
+    }
+
+    fn companions(sources: Vec<SourceTopic>) -> Companions {
+        Companions {
+            units: "units.x".into(),
+            partitions: 2,
+            sources,
+        }
+    }
+
+    fn names(topology: &Topology, topic: &str, partition: i32) -> Vec<String> {
+        let unit = Unit {
+            topic: topic.to_owned(),
+            partition,
+        };
+        let lanes = topology.lanes_of(&unit).iter();
+        lanes.map(|lane| lane.id.to_string()).collect()
+    }
+
+    #[test]
+    fn a_unit_stands_for_its_number_of_all_companions_and_each_lane_for_one_unit() {
+        let group = companions(vec![topic("a.x", 2), topic("b.x", 2)]);
+        let topology = Topology::companion_lanes([group]).unwrap();
+        assert_eq!(topology.subscription(), ["units.x"]);
+        assert_eq!(names(&topology, "units.x", 0), ["a.x/0", "b.x/0"]);
+        assert_eq!(names(&topology, "units.x", 1), ["a.x/1", "b.x/1"]);
+        assert!(names(&topology, "units.x", 2).is_empty() && names(&topology, "a.x", 0).is_empty());
+        // The same lanes as without companions, by their names: their rows stay what they are.
+        let alone = Topology::partition_lanes([topic("a.x", 2), topic("b.x", 2)]);
+        let lanes = |topology: &Topology| {
+            let mut lanes: Vec<Lane> = topology.lanes().map(|lane| (**lane).clone()).collect();
+            lanes.sort_by(|a, b| a.id.cmp(&b.id));
+            lanes
+        };
+        assert_eq!(lanes(&topology), lanes(&alone));
+    }
+
+    #[test]
+    fn companions_of_different_size_are_refused_by_name() {
+        let group = companions(vec![topic("a.x", 2), topic("b.x", 3)]);
+        let refused = Topology::companion_lanes([group]).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "b.x has 3 partitions, units.x beside it 2: they must have the same number"
+        );
     }
 }

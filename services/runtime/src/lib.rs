@@ -48,7 +48,9 @@ mod telemetry;
 mod timers;
 
 pub use config::{ConfigError, Settings};
-pub use lane::{Lane, LaneId, SourceKind, SourcePartition, SourceTopic, Topology, Unit};
+pub use lane::{
+    Companions, Lane, LaneId, SourceKind, SourcePartition, SourceTopic, Topology, Uneven, Unit,
+};
 pub use message::{Headers, Message};
 pub use probe::{Probe, Step};
 pub use processor::{

@@ -307,7 +307,7 @@ pub(crate) fn offsets_at<C: ConsumerContext>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lane::{SourceTopic, Topology, Unit};
+    use crate::lane::{SourceTopic, Topology};
     use crate::store::LaneRow;
 
     fn lane() -> Arc<Lane> {
@@ -318,13 +318,8 @@ mod tests {
             kind: SourceKind::Durable,
         };
         let topology = Topology::partition_lanes([source]);
-        topology
-            .lane(&Unit {
-                topic: "t".to_owned(),
-                partition: 0,
-            })
-            .unwrap()
-            .clone()
+        let mut lanes = topology.lanes();
+        lanes.next().unwrap().clone()
     }
 
     fn taken(seq: i64, position: Option<i64>, rows: &[i64]) -> Taken {

@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::allotment::Allotment;
 use super::history;
 use super::rig::{GEO, Rig, Site, now, number};
 use super::usage::{self, Usage};
@@ -39,6 +40,8 @@ pub struct Setup<'a> {
     /// All geos have so many partitions, instead of what the catalogue says.
     pub partitions: Option<u32>,
     pub instances: Vec<Instance>,
+    /// Of a core, for each instance; needs `warm`. None: as much as it gets.
+    pub share: Option<f64>,
     /// Payments go to the gateway's process by HTTP, not to one within the processor.
     pub http_gateway: bool,
     /// The processors are ready before the orders come.
@@ -55,6 +58,7 @@ impl Setup<'_> {
             geos: vec![GEO],
             partitions: None,
             instances: PROCESSORS.map(Instance::only).to_vec(),
+            share: None,
             http_gateway: false,
             warm: false,
             history: None,
@@ -164,6 +168,8 @@ fn work_off(rig: &Rig, setup: &Setup, processors: &mut Processors) -> Result<Wor
     let reader = rig.client_command(&until).spawn().context("start bench")?;
     let (postgres, kafka) = (rig.server("postgres")?, rig.server("kafka-1")?);
     let before = used(processors)?;
+    let hold = |share| Allotment::hold(&processors.pids(), share);
+    let allotment = setup.share.map(hold).transpose()?;
     let began = now();
     if setup.warm {
         place(rig, setup)?;
@@ -173,6 +179,7 @@ fn work_off(rig: &Rig, setup: &Setup, processors: &mut Processors) -> Result<Wor
     let output = reader.wait_with_output()?;
     let seen: Value = serde_json::from_slice(&output.stdout)
         .with_context(|| format!("the reader ended after {:.0} s", now() - began))?;
+    drop(allotment);
     let since = |(name, usage): (String, Usage)| {
         let before = before.get(&name).copied().unwrap_or_default();
         (name, usage.since(before))

@@ -275,14 +275,9 @@ fn scale(results: &Results) -> Vec<Row> {
             Goal::AtMost(1.2),
         ),
         (
-            "two instances of each, throughput on these cores",
+            "two instances of each to one, each with the same share of a core",
             "/scale/throughput_ratio_instances",
             Goal::AtLeast(1.8),
-        ),
-        (
-            "the same by cost, where cores are not short",
-            "/scale/throughput_ratio_instances_by_cost",
-            Goal::None,
         ),
     ];
     let lines = lines.map(|(what, path, goal)| (what, "times", path, goal));

@@ -4,6 +4,7 @@
 //! on what else it does; ratios are of two things measured in one run. Goals are printed and kept by nobody; what fails the
 //! command is a part whose counts do not add up.
 
+mod allotment;
 mod capacity;
 mod catalogue;
 mod drain;

@@ -49,7 +49,6 @@ pub fn run(site: &Site) -> Result<Recovery> {
     let pair = [0, 1].map(|slot| Instance {
         processor: "assignment",
         slot,
-        core: None,
     });
     processors.start_instance(pair[0])?;
     processors.wait_ready(&pair[0].name())?;

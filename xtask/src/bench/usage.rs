@@ -70,6 +70,30 @@ impl Usage {
     }
 }
 
+/// Processor time of all threads of one process, in seconds, as exactly as Linux knows it.
+#[cfg(target_os = "linux")]
+pub fn cpu_s(pid: u32) -> Result<f64> {
+    let mut clock = 0;
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    let pid = libc::pid_t::try_from(pid)?;
+    #[expect(unsafe_code, reason = "std knows no clock of another process")]
+    // SAFETY: both write only to the value that they are given, and tell by their answer whether they did.
+    let failed = unsafe {
+        libc::clock_getcpuclockid(pid, &mut clock) != 0
+            || libc::clock_gettime(clock, &mut time) != 0
+    };
+    ensure!(!failed, "process {pid} has no clock: it has ended");
+    Ok(time.tv_sec as f64 + time.tv_nsec as f64 / 1e9)
+}
+
+#[cfg(not(target_os = "linux"))]
+pub fn cpu_s(pid: u32) -> Result<f64> {
+    anyhow::bail!("the processor time of process {pid}: this part of the bench needs Linux")
+}
+
 /// Waits until these processes, by name, have done what they were started or given work for.
 pub fn await_rest(pids: &BTreeMap<String, u32>) -> Result<()> {
     let total = || {

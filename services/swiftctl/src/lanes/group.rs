@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use anyhow::{Context, Result};
-use contracts::Catalogue;
+use contracts::{Catalogue, Geo, Topic};
 use rdkafka::consumer::Consumer;
 
 use crate::log::{Log, TIMEOUT};
@@ -12,20 +12,25 @@ use crate::log::{Log, TIMEOUT};
 pub struct Owners {
     members: usize,
     of: HashMap<(String, i32), String>,
+    /// By geo and number: a unit stands for the partitions of its number in all topics that the service reads there.
+    of_number: HashMap<(Geo, i32), String>,
     catalogue: Catalogue,
 }
 
 impl Owners {
     /// The slot that owns a lane: by its partition, or for a lane that is a geo by the partition that stands for it.
     pub fn of(&self, lane: &str) -> Option<String> {
-        let unit = match lane.rsplit_once('/') {
-            Some((topic, partition)) => (topic.to_owned(), partition.parse().ok()?),
+        match lane.rsplit_once('/') {
+            Some((topic, partition)) => {
+                let topic: Topic = topic.parse().ok()?;
+                let number = (topic.geo, partition.parse().ok()?);
+                self.of_number.get(&number).cloned()
+            }
             None => {
                 let place = self.catalogue.ownership_partition(&lane.parse().ok()?)?;
-                (self.catalogue.ownership_topic(), place)
+                self.of_unit(&self.catalogue.ownership_topic(), place)
             }
-        };
-        self.of.get(&unit).cloned()
+        }
     }
 
     /// The slot that is assigned a partition.
@@ -51,19 +56,24 @@ impl Owners {
 pub fn owners(log: &Log, service: &str, group: &str, catalogue: Catalogue) -> Result<Owners> {
     let groups = log.consumer().fetch_group_list(Some(group), TIMEOUT);
     let groups = groups.with_context(|| format!("asking for the members of group {group}"))?;
-    let (mut of, mut members) = (HashMap::new(), 0);
+    let (mut of, mut of_number, mut members) = (HashMap::new(), HashMap::new(), 0);
     for member in groups.groups().iter().flat_map(|group| group.members()) {
         members += 1;
         let client = member.client_id();
         let slot = client.strip_prefix(&format!("{service}-"));
         let slot = slot.and_then(|slot| slot.strip_suffix("-member"));
         for unit in units(member.assignment().unwrap_or_default()).unwrap_or_default() {
-            of.insert(unit, slot.unwrap_or(client).to_owned());
+            let slot = slot.unwrap_or(client).to_owned();
+            if let Ok(topic) = unit.0.parse::<Topic>() {
+                of_number.insert((topic.geo, unit.1), slot.clone());
+            }
+            of.insert(unit, slot);
         }
     }
     Ok(Owners {
         members,
         of,
+        of_number,
         catalogue,
     })
 }
