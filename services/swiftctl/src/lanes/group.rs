@@ -18,13 +18,16 @@ pub struct Owners {
 }
 
 impl Owners {
-    /// The slot that owns a lane: by its partition, or for a lane that is a geo by the partition that stands for it.
+    /// The slot that owns a lane: by the partition that stands for it, which may be its own.
     pub fn of(&self, lane: &str) -> Option<String> {
         match lane.rsplit_once('/') {
             Some((topic, partition)) => {
-                let topic: Topic = topic.parse().ok()?;
-                let number = (topic.geo, partition.parse().ok()?);
-                self.of_number.get(&number).cloned()
+                let number = partition.parse().ok()?;
+                let companion = || {
+                    let geo = topic.parse::<Topic>().ok()?.geo;
+                    self.of_number.get(&(geo, number)).cloned()
+                };
+                self.of_unit(topic, number).or_else(companion)
             }
             None => {
                 let place = self.catalogue.ownership_partition(&lane.parse().ok()?)?;
