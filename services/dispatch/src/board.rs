@@ -80,6 +80,16 @@ impl<'a> Board<'a> {
         self.now >= request.due_at(self.rules.tolerance, edge)
     }
 
+    /// Whether any of these may be sent, the first to be ready first: none is looked at whose food is ready too late for the
+    /// widest search radius.
+    pub(crate) fn may_send_any<'r>(&self, first_ready: impl Iterator<Item = &'r Request>) -> bool {
+        let widest_m = self.queue.widest_radius_m();
+        let edge = self.rules.travel.seconds(widest_m, self.now);
+        let early = |request: &&Request| self.now >= request.due_at(self.rules.tolerance, edge);
+        let mut candidates = first_ready.take_while(early);
+        candidates.any(|request| self.may_send(request))
+    }
+
     /// Whether the driver may take all these orders now, and each is due for him.
     pub fn fits(&self, orders: &[OrderId], driver: &DriverId) -> bool {
         orders.iter().all(|order| {

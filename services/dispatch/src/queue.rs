@@ -85,7 +85,7 @@ pub(crate) struct Queue {
     /// Requests that the policy lets wait; to be looked at in every tick, whenever it is.
     held: BTreeSet<OrderId>,
     stranded: Spots<OrderId>,
-    /// No stranded request ever had a wider search radius.
+    /// No request ever had a wider search radius.
     widest_m: f64,
 }
 
@@ -111,6 +111,11 @@ impl Queue {
         orders.filter_map(|(_, order)| self.pending.get(order))
     }
 
+    /// In metres; no request has a wider search radius.
+    pub fn widest_radius_m(&self) -> f64 {
+        self.widest_m
+    }
+
     /// The last that were placed, from this instant back.
     pub fn last_placed(&self, now: At) -> impl Iterator<Item = &Request> {
         let orders = self.by_placed.last(now);
@@ -133,6 +138,7 @@ impl Queue {
         self.remove(order, fleet);
         self.by_ready.insert((request.ready_at, order));
         self.by_placed.insert(&request);
+        self.widest_m = self.widest_m.max(request.search_radius_m);
         let (pickup, dropoff) = (
             rules.travel.place(request.restaurant),
             rules.travel.place(request.customer),
@@ -249,7 +255,6 @@ impl Queue {
         match &rest {
             Rest::Counting { driver, until } => fleet.watch(driver, *until, order),
             Rest::Stranded => {
-                self.widest_m = self.widest_m.max(pending.request.search_radius_m);
                 self.stranded.insert(pending.pickup, order);
             }
             Rest::Held => {

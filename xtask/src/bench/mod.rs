@@ -64,7 +64,7 @@ pub struct Options {
     #[arg(long, default_value_t = 60)]
     seconds: u32,
     /// Seconds of pings at each number of pending requests
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 60)]
     ping_seconds: u32,
     /// Orders of each run of the scale part
     #[arg(long, default_value_t = 20_000)]

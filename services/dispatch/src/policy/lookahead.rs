@@ -118,11 +118,11 @@ impl Lookahead {
         if board.fleet.candidates() == 0 {
             return None;
         }
-        let known = self.known(board);
         // While nobody could have to leave yet a plan would bind nobody, and the next tick makes another.
-        if board.due.is_empty() && !known.iter().any(|request| board.may_send(request)) {
+        if board.due.is_empty() && !board.may_send_any(self.foreseen(board)) {
             return None;
         }
+        let known = self.known(board);
         let errands = self.errands(board, &known);
         let roster = Roster::around(board, &errands, self.plan.candidates);
         Some(self.plan_with(board, &known, errands, roster))
@@ -240,16 +240,20 @@ impl Lookahead {
         recent
     }
 
-    /// The pending requests within the horizon, at most so many, the first to be ready; in the order of their ids.
+    /// The pending requests that a plan knows, in the order of their ids.
     fn known<'b>(&self, board: &'b Board<'_>) -> Vec<&'b Request> {
-        let soon = |request: &&Request| request.ready_at.since(board.now).0 <= self.plan.horizon_s;
-        let first_ready = board.queue.first_ready().map(|pending| &pending.request);
-        let mut known: Vec<&Request> = first_ready
-            .take_while(soon)
-            .take(self.plan.orders)
-            .collect();
+        let mut known: Vec<&Request> = self.foreseen(board).collect();
         known.sort_unstable_by_key(|request| request.order_id);
         known
+    }
+
+    /// The pending requests within the horizon, at most so many, the first to be ready first.
+    fn foreseen<'b>(&self, board: &'b Board<'_>) -> impl Iterator<Item = &'b Request> {
+        let (now, horizon_s) = (board.now, self.plan.horizon_s);
+        let first_ready = board.queue.first_ready().map(|pending| &pending.request);
+        first_ready
+            .take_while(move |request| request.ready_at.since(now).0 <= horizon_s)
+            .take(self.plan.orders)
     }
 
     /// The open requests placed lately, with their age in seconds; at most so many, the latest.
