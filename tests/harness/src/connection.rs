@@ -86,6 +86,11 @@ impl Fault {
             .is_ok()
     }
 
+    /// Gives a claimed time back: the connection ended before it came to the cut.
+    pub(crate) fn release(&self) {
+        self.0.left.fetch_add(1, Ordering::SeqCst);
+    }
+
     /// The claimed cut has happened.
     pub(crate) fn fire(&self) {
         self.0.fired.fetch_add(1, Ordering::SeqCst);

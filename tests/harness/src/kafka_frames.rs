@@ -64,12 +64,13 @@ impl Protocol for KafkaFrames {
     fn connection(&self) -> Box<dyn Connection> {
         Box::new(KafkaConnection {
             frames: self.clone(),
-            ..KafkaConnection::default()
+            requests: Vec::new(),
+            responses: Vec::new(),
+            swallow: Vec::new(),
         })
     }
 }
 
-#[derive(Default)]
 struct KafkaConnection {
     frames: KafkaFrames,
     requests: Vec<u8>,
@@ -113,6 +114,8 @@ impl Connection for KafkaConnection {
             let correlation = i32::from_be_bytes(field(&frame, 4));
             if let Some((_, fault)) = self.swallow.iter().find(|(id, _)| *id == correlation) {
                 fault.fire();
+                // All others end with this connection.
+                self.swallow.clear();
                 return Relay { forward, cut: true };
             }
             forward.extend_from_slice(&frame);
@@ -121,6 +124,13 @@ impl Connection for KafkaConnection {
             forward,
             cut: false,
         }
+    }
+}
+
+impl Drop for KafkaConnection {
+    /// A client may leave before it is answered; the next such request is then the one.
+    fn drop(&mut self) {
+        self.swallow.iter().for_each(|(_, fault)| fault.release());
     }
 }
 
@@ -223,6 +233,23 @@ mod tests {
             }
         );
         assert_eq!(fault.fired(), 1);
+    }
+
+    #[test]
+    fn a_connection_that_ends_before_the_response_leaves_the_fault_to_the_next() {
+        let frames = KafkaFrames::new();
+        let fault = frames.cut_on(ApiKey::END_TXN, When::BeforeResponse, 1);
+        let asks = || {
+            let mut connection = frames.connection();
+            connection.request(&request(ApiKey::END_TXN, 8));
+            connection
+        };
+        drop(asks());
+        let mut second = asks();
+        assert!(second.response(&response(8)).cut);
+        drop(second);
+        let relay = asks().response(&response(8));
+        assert_eq!((relay.cut, fault.fired()), (false, 1));
     }
 
     #[test]

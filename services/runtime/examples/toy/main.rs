@@ -17,8 +17,9 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use runtime::{
-    ApplyError, Cycle, DecodeError, Lane, LaneCycle, Loaded, Message, Observed, Processor, Record,
-    Reject, Service, Settings, SourceKind, SourceTopic, TimerChanges, Topology, Trace, Verdict,
+    ApplyError, Companions, Cycle, DecodeError, Lane, LaneCycle, LaneId, Loaded, Message, Observed,
+    Processor, Record, Reject, Service, Settings, SourceKind, SourceTopic, TimerChanges, Topology,
+    Trace, Verdict,
 };
 use serde::Deserialize;
 use sqlx::{PgConnection, Row};
@@ -41,6 +42,9 @@ struct ToySettings {
     partitions: i32,
     /// When set, all partitions are one lane, owned through this (empty) topic of one partition.
     ownership: Option<String>,
+    /// When set, a second input of as many partitions, and the topic whose partitions stand for those of both.
+    companion: Option<String>,
+    units: Option<String>,
     /// A soft topic, read only with `ownership`; its last value is published with each count.
     soft: Option<String>,
 }
@@ -64,9 +68,16 @@ async fn service(
             },
         ));
     }
-    let topology = match &toy.ownership {
-        None => Topology::partition_lanes(sources),
-        Some(topic) => Topology::group_lanes(topic, [(0, runtime::LaneId::new("all"), sources)]),
+    let companion = toy.companion.as_deref();
+    sources.extend(companion.map(|topic| source(topic, SourceKind::Durable)));
+    let topology = match (&toy.ownership, &toy.units) {
+        (Some(topic), _) => Topology::group_lanes(topic, [(0, LaneId::new("all"), sources)]),
+        (None, Some(units)) => Topology::companion_lanes([Companions {
+            units: units.as_str().into(),
+            partitions: toy.partitions,
+            sources,
+        }])?,
+        (None, None) => Topology::partition_lanes(sources),
     };
     let mut service = Service::new(Toy { output: toy.output }, topology);
     if let Ok(halt) = std::env::var("TOY_HALT") {

@@ -48,6 +48,32 @@ async fn lanes_change_hands_while_messages_stream_through() {
 }
 
 #[tokio::test]
+async fn lanes_of_one_number_change_hands_together() {
+    let world = World::companions("companions", 3).await;
+    let start = |instance: &str| {
+        world
+            .toy(instance)
+            .set("RUNTIME__SESSION_TIMEOUT_MS", SESSION_MS)
+    };
+    let first = start("first").start();
+    first.runs(6).await;
+    world.feed(24).await;
+    // One of three units: the lanes of its number of both inputs, where six lanes dealt one by one would be three.
+    let second = start("second").start();
+    second.runs(2).await;
+    first.runs(4).await;
+    world.feed(24).await;
+    world.settle().await;
+    first.has_violated_nothing().await;
+    first.terminate().await;
+    second.runs(6).await;
+    world.feed(24).await;
+    world.settle().await;
+    second.has_violated_nothing().await;
+    second.terminate().await;
+}
+
+#[tokio::test]
 async fn a_killed_instance_that_comes_back_takes_its_lanes_without_waiting_for_its_session() {
     let world = World::new("restart", 2).await;
     let start = || {

@@ -39,10 +39,20 @@ pub struct World {
     pub partitions: i32,
     /// Of a lane that is a group of partitions: the topic it is owned by, and a soft one that it reads besides.
     pub grouped: Option<Grouped>,
+    /// A second input, whose partitions are counted on behind those of the first: of two, its 0 is 2.
+    companion: Option<String>,
     /// Configuration and logs of the processes.
     pub directory: PathBuf,
     sent: Mutex<Sent>,
     processes: AtomicU32,
+}
+
+/// Which lanes there are, and what they read.
+#[derive(PartialEq)]
+enum Shape {
+    Plain,
+    Grouped,
+    Companions,
 }
 
 pub struct Grouped {
@@ -96,20 +106,26 @@ impl Command {
 impl World {
     /// Each partition is a lane.
     pub async fn new(name: &str, partitions: i32) -> Self {
-        Self::create(name, partitions, false).await
+        Self::create(name, partitions, Shape::Plain).await
     }
 
     /// All partitions are one lane.
     pub async fn grouped(name: &str, partitions: i32) -> Self {
-        Self::create(name, partitions, true).await
+        Self::create(name, partitions, Shape::Grouped).await
     }
 
-    async fn create(name: &str, partitions: i32, grouped: bool) -> Self {
+    /// Each partition of two inputs is a lane, and those of one number have one owner.
+    pub async fn companions(name: &str, partitions: i32) -> Self {
+        Self::create(name, partitions, Shape::Companions).await
+    }
+
+    async fn create(name: &str, partitions: i32, shape: Shape) -> Self {
         let stack = Stack::from_env();
         let (broker, db) = (stack.broker(), stack.database().await.unwrap());
         let group = unique(name);
         let topic = |kind: &str| format!("{group}.{kind}");
-        let grouped = grouped.then(|| Grouped {
+        let companion = (shape == Shape::Companions).then(|| topic("companion"));
+        let grouped = (shape == Shape::Grouped).then(|| Grouped {
             ownership: topic("ownership"),
             soft: topic("soft"),
         });
@@ -121,6 +137,10 @@ impl World {
         ];
         if let Some(Grouped { ownership, soft }) = &grouped {
             topics.extend([(ownership.as_str(), 1), (soft, partitions)]);
+        }
+        let units = topic("units");
+        if let Some(companion) = &companion {
+            topics.extend([(companion.as_str(), partitions), (&units, partitions)]);
         }
         broker.create_topics(&topics).await.unwrap();
         let directory = std::env::temp_dir().join(&group);
@@ -136,6 +156,7 @@ impl World {
             dead_letters,
             partitions,
             grouped,
+            companion,
             directory,
             sent: Mutex::default(),
             processes: AtomicU32::new(0),
@@ -151,13 +172,16 @@ impl World {
                 grouped.ownership, grouped.soft
             )
         });
+        let companion = self.companion.as_ref();
+        let companion = companion
+            .map(|topic| format!("companion = '{topic}'\nunits = '{}.units'\n", self.group));
         format!(
             "[kafka]\nbrokers = '{brokers}'\n\
              properties = {{ 'reconnect.backoff.ms' = '20', 'reconnect.backoff.max.ms' = '200' }}\n\
              [registry]\nurl = '{registry}'\n\
              [postgres]\nurl = '{postgres}'\nidle_in_transaction_session_timeout_ms = 2000\nlock_timeout_ms = 1000\n\
              [runtime]\ngroup = '{group}'\nsession_timeout_ms = 6000\ntransaction_timeout_ms = 5000\nidle_ms = 100\n\
-             [toy]\ninput = '{input}'\noutput = '{output}'\ndead_letters = '{dead_letters}'\npartitions = {partitions}\n{grouped}",
+             [toy]\ninput = '{input}'\noutput = '{output}'\ndead_letters = '{dead_letters}'\npartitions = {partitions}\n{grouped}{companion}",
             brokers = self.stack.kafka,
             registry = self.stack.registry,
             postgres = self.db.url(),
@@ -167,6 +191,7 @@ impl World {
             dead_letters = self.dead_letters,
             partitions = self.partitions,
             grouped = grouped.unwrap_or_default(),
+            companion = companion.unwrap_or_default(),
         )
     }
 
@@ -180,11 +205,23 @@ impl World {
         format!("{instance}-{number}")
     }
 
+    /// The topic, and the partition of it, that a partition of ours is.
+    fn place(&self, partition: i32) -> (&str, i32) {
+        match &self.companion {
+            Some(companion) if partition >= self.partitions => {
+                (companion, partition - self.partitions)
+            }
+            _ => (&self.input, partition),
+        }
+    }
+
     /// Sends so many messages that count, spread over partitions and two keys of each.
     pub async fn feed(&self, count: i32) {
+        let inputs = if self.companion.is_some() { 2 } else { 1 };
+        let partitions = inputs * self.partitions;
         let commands = (0..count).map(|index| {
-            let partition = index % self.partitions;
-            let key = format!("k{}", index % (2 * self.partitions));
+            let partition = index % partitions;
+            let key = format!("k{}", index % (2 * partitions));
             Command::new(partition, &key, "add")
         });
         self.send(commands).await;
@@ -210,8 +247,9 @@ impl World {
                         let value = Some(value);
                         headers.insert(Header { key, value })
                     });
-            let record = FutureRecord::to(&self.input)
-                .partition(command.partition)
+            let (topic, partition) = self.place(command.partition);
+            let record = FutureRecord::to(topic)
+                .partition(partition)
                 .key(&command.key)
                 .payload(&command.value)
                 .headers(headers);
@@ -261,23 +299,25 @@ impl World {
 
     async fn is_settled(&self, ends: &BTreeMap<i32, i64>) -> bool {
         let rows = sqlx::query(
-            "SELECT partition, next_offset, (SELECT count(*) FROM toy.pending), (SELECT count(*) FROM toy.outbox WHERE lane = p.lane)
-             FROM toy.positions AS p WHERE topic = $1",
+            "SELECT partition, next_offset, (SELECT count(*) FROM toy.pending), (SELECT count(*) FROM toy.outbox WHERE lane = p.lane), topic
+             FROM toy.positions AS p",
         );
         // Before the first process has migrated there is nothing to read.
-        let Ok(rows) = rows.bind(&self.input).fetch_all(&self.pool).await else {
+        let Ok(rows) = rows.fetch_all(&self.pool).await else {
             return false;
         };
         let mut settled = BTreeMap::new();
         for row in rows {
-            let (partition, position, pending, outbox): (i32, i64, i64, i64) =
-                (row.get(0), row.get(1), row.get(2), row.get(3));
+            let (partition, position, pending, outbox, topic): (i32, i64, i64, i64, String) =
+                (row.get(0), row.get(1), row.get(2), row.get(3), row.get(4));
             if pending == 0 && outbox == 0 {
-                settled.insert(partition, position);
+                settled.insert((topic, partition), position);
             }
         }
-        ends.iter()
-            .all(|(partition, end)| settled.get(partition) == Some(end))
+        ends.iter().all(|(partition, end)| {
+            let (topic, partition) = self.place(*partition);
+            settled.get(&(topic.to_owned(), partition)) == Some(end)
+        })
     }
 
     /// Compares what was sent with PostgreSQL, the output and the dead letters.
@@ -295,7 +335,7 @@ impl World {
         }
         for (key, (partition, count)) in &sent.counts {
             let one_by_one: Vec<i64> = (1..=*count).collect();
-            let found = published.remove(&(key.clone(), *partition));
+            let found = published.remove(&(key.clone(), self.place(*partition).1));
             assert_eq!(
                 found.unwrap_or_default(),
                 one_by_one,
