@@ -30,7 +30,8 @@ pub struct Audit {
     pub never_early: Check,
     /// A committed driver is on duty, heard within the location TTL and within the request's radius.
     pub feasible: Check,
-    /// Of two due requests that compete for a driver the one that the policy serves first gets him.
+    /// Of two due requests that compete for a driver the one that the policy serves first gets him. Never checked under a
+    /// policy that goes by the cost of a plan and so serves none first.
     pub in_order: Check,
     /// No due request is left while a feasible driver is free, unless whom it waits for is named; and none is given up for
     /// its age beside one at all.

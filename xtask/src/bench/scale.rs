@@ -40,7 +40,8 @@ const GEOS: [&str; 20] = [
     "sydney-cbd",
     "wellington-te-aro",
 ];
-/// Of six partitions each; so that instances of assignment, which own whole geos, have some each.
+/// Given six partitions each. Of two instances of assignment, which own whole geos, each has two of them: whether the group
+/// deals its list of geos in halves or in turns.
 const FOUR: [&str; 4] = [
     "madrid-centro",
     "lisboa-baixa",
