@@ -135,7 +135,7 @@ impl Scheduler {
             drivers: self
                 .fleet
                 .iter()
-                .map(|driver| self.record(driver))
+                .map(|(_, driver)| self.record(driver))
                 .collect(),
             drives: self.drives.clone(),
         }

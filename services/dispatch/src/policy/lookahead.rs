@@ -22,7 +22,7 @@ use super::plan_config::{BundleConfig, PlanConfig};
 use super::roster::Roster;
 use super::{Policy, PolicyId};
 use crate::board::Board;
-use crate::fleet::pickup_at;
+use crate::fleet::{Number, pickup_at};
 use crate::ids::{DriverId, OrderId, RestaurantId};
 use crate::point::Place;
 use crate::queue::Due;
@@ -97,7 +97,8 @@ impl Policy for Lookahead {
 
 /// A solved plan in the board's terms.
 struct Plan {
-    drivers: Vec<DriverId>,
+    /// By vehicle.
+    drivers: Vec<Number>,
     idle: Vec<bool>,
     /// By vehicle: trips of known orders with the instant of their pickup, expected ones left out.
     trips: Vec<Vec<Planned>>,
@@ -141,7 +142,7 @@ impl Lookahead {
             near,
         } = roster;
         for (request, errand) in known.iter().zip(&mut errands) {
-            errand.barred = barred(request, &drivers, board.now);
+            errand.barred = barred(request, &drivers, board);
         }
         let orders: Vec<OrderId> = known.iter().map(|request| request.order_id).collect();
         let idle = vehicles.iter().map(|vehicle| vehicle.idle).collect();
@@ -283,11 +284,16 @@ impl Lookahead {
     }
 }
 
-/// Who must not be sent for the request, by number, ascending. The drivers are in the order of their ids.
-fn barred(request: &Request, drivers: &[DriverId], now: At) -> Vec<u32> {
-    let cooled = request.cooled.iter().filter(|(_, until)| **until > now);
-    let barred = cooled.filter_map(|(driver, _)| drivers.binary_search(driver).ok());
-    barred.map(|number| number as u32).collect()
+/// Which vehicles must not be sent for the request, ascending. Their drivers are in the order of their ids.
+fn barred(request: &Request, drivers: &[Number], board: &Board<'_>) -> Vec<u32> {
+    let id = |number: &Number| &board.fleet.driver(*number).id;
+    let cooled = request
+        .cooled
+        .iter()
+        .filter(|(_, until)| **until > board.now);
+    let vehicle = |driver| drivers.binary_search_by(|it| id(it).cmp(driver)).ok();
+    let barred = cooled.filter_map(|(driver, _)| vehicle(driver));
+    barred.map(|vehicle| vehicle as u32).collect()
 }
 
 /// The routes' trips of known orders.
@@ -318,16 +324,22 @@ fn trips(
 }
 
 impl Plan {
+    fn driver(&self, vehicle: usize, board: &Board<'_>) -> DriverId {
+        board.fleet.driver(self.drivers[vehicle]).id.clone()
+    }
+
     /// Sends those who are free and must leave now to be in time for their first trip.
     fn commit_first_trips(&mut self, board: &mut Board<'_>) {
         for vehicle in 0..self.drivers.len() {
             let Some(trip) = self.trips[vehicle].first() else {
                 continue;
             };
-            if self.idle[vehicle]
-                && trip.first
-                && board.fits(&trip.orders, &self.drivers[vehicle])
-                && board.claim_trip(&trip.orders, &self.drivers[vehicle], trip.cost)
+            if !(self.idle[vehicle] && trip.first) {
+                continue;
+            }
+            let driver = self.driver(vehicle, board);
+            if board.fits(&trip.orders, &driver)
+                && board.claim_trip(&trip.orders, &driver, trip.cost)
             {
                 self.idle[vehicle] = false;
                 self.trips[vehicle].remove(0);
@@ -344,7 +356,7 @@ impl Plan {
                 .total_cmp(&b.slack)
                 .then(a.order_id.cmp(&b.order_id))
         });
-        let mut promises = self.promises();
+        let mut promises = self.promises(board);
         // Who is sent may leave another unpromised, so that an order held before need not wait any more.
         loop {
             let mut sent = false;
@@ -371,7 +383,7 @@ impl Plan {
         let nearest = match (planned, at_idle) {
             (Some((_, at)), Some(at_idle)) if at > at_idle => idle,
             (Some((vehicle, at)), _) => {
-                board.hold(order, self.drivers[vehicle].clone(), at);
+                board.hold(order, self.driver(vehicle, board), at);
                 return false;
             }
             (None, Some(_)) => idle,
@@ -387,7 +399,7 @@ impl Plan {
                 !trip.orders.is_empty()
             });
             if self.trips[vehicle].is_empty() {
-                promises.drivers.remove(&self.drivers[vehicle]);
+                promises.drivers.remove(&self.driver(vehicle, board));
             }
         }
         promises.drivers.remove(&nearest.driver_id);
@@ -396,11 +408,11 @@ impl Plan {
 
     /// What is left of the plan: idle drivers whose route has a known order, and where and when each such
     /// order is picked up.
-    fn promises(&self) -> Promises {
+    fn promises(&self, board: &Board<'_>) -> Promises {
         let mut promises = Promises::default();
         for (vehicle, trips) in self.trips.iter().enumerate() {
             if self.idle[vehicle] && !trips.is_empty() {
-                promises.drivers.insert(self.drivers[vehicle].clone());
+                promises.drivers.insert(self.driver(vehicle, board));
             }
             for trip in trips {
                 let slot = (vehicle, trip.pickup_at);

@@ -13,8 +13,7 @@ use std::collections::BinaryHeap;
 use super::plan::{Errand, Vehicle, Way};
 use crate::board::Board;
 use crate::driver::Driver;
-use crate::fleet::Number;
-use crate::ids::DriverId;
+use crate::fleet::{Fleet, Number};
 use crate::point::Place;
 use crate::time::At;
 
@@ -27,7 +26,7 @@ const ROUNDING: f64 = 1e-6;
 
 pub(super) struct Roster {
     /// In the order of their ids.
-    pub drivers: Vec<DriverId>,
+    pub drivers: Vec<Number>,
     pub vehicles: Vec<Vehicle>,
     /// By restaurant, who is in question for its orders, by number, with their ways to it.
     pub near: Vec<Vec<(usize, Way)>>,
@@ -55,12 +54,12 @@ impl Roster {
             drivers: Vec::new(),
         };
         let near: Vec<_> = doors(errands).iter().map(|door| call.met(door)).collect();
-        Roster::numbered(call.drivers, near)
+        Roster::numbered(&board.fleet, &call.drivers, near)
     }
 
     /// The whole fleet, and so many of it who start nearest to each restaurant.
     fn listed(board: &Board<'_>, errands: &[Errand], nearest: usize) -> Roster {
-        let start = |driver: &Driver| Some((driver.id.clone(), vehicle(driver, board)?));
+        let start = |(number, driver): (Number, &Driver)| Some((number, vehicle(driver, board)?));
         let (drivers, vehicles): (Vec<_>, Vec<Vehicle>) =
             board.fleet.iter().filter_map(start).unzip();
         let (travel, now) = (board.rules.travel.as_ref(), board.now);
@@ -87,29 +86,31 @@ impl Roster {
 
     /// Numbers those who are near a restaurant in the order of their ids, which no order of arrival can change.
     pub(super) fn numbered(
-        drivers: Vec<(DriverId, Vehicle)>,
+        fleet: &Fleet,
+        found: &[(Number, Vehicle)],
         mut near: Vec<Vec<(usize, Way)>>,
     ) -> Roster {
-        let mut number = vec![usize::MAX; drivers.len()];
-        let mut order = Vec::new();
-        for &(found, _) in near.iter().flatten() {
-            if number[found] == usize::MAX {
-                number[found] = 0;
-                order.push(found);
+        let mut rank = vec![usize::MAX; found.len()];
+        let mut order = Vec::with_capacity(found.len());
+        for &(place, _) in near.iter().flatten() {
+            if rank[place] == usize::MAX {
+                rank[place] = 0;
+                order.push((found[place].0, place));
             }
         }
-        order.sort_unstable_by(|one, other| drivers[*one].0.cmp(&drivers[*other].0));
-        for (rank, found) in order.iter().enumerate() {
-            number[*found] = rank;
+        order.sort_unstable_by(|(one, _), (other, _)| fleet.by_id(*one, *other));
+        for (at, (_, place)) in order.iter().enumerate() {
+            rank[*place] = at;
         }
         for met in &mut near {
-            for (found, _) in met.iter_mut() {
-                *found = number[*found];
+            for (place, _) in met.iter_mut() {
+                *place = rank[*place];
             }
         }
-        let mut slots: Vec<_> = drivers.into_iter().map(Some).collect();
-        let sorted = order.into_iter().filter_map(|found| slots[found].take());
-        let (drivers, vehicles) = sorted.unzip();
+        let sorted = order.into_iter();
+        let (drivers, vehicles) = sorted
+            .map(|(number, place)| (number, found[place].1.clone()))
+            .unzip();
         Roster {
             drivers,
             vehicles,
@@ -147,7 +148,7 @@ struct Call<'a> {
     half_pickup: f64,
     /// By number, his place in `drivers`, or why he has none.
     found: Vec<u32>,
-    drivers: Vec<(DriverId, Vehicle)>,
+    drivers: Vec<(Number, Vehicle)>,
 }
 
 impl Call<'_> {
@@ -222,8 +223,9 @@ impl Call<'_> {
     fn cut(&self, met: &mut Vec<(f64, usize, Way)>) {
         if met.len() > self.nearest {
             met.sort_unstable_by(|one, other| {
-                let id = |met: &(f64, usize, Way)| &self.drivers[met.1].0;
-                one.0.total_cmp(&other.0).then(id(one).cmp(id(other)))
+                let number = |met: &(f64, usize, Way)| self.drivers[met.1].0;
+                let by_id = || self.board.fleet.by_id(number(one), number(other));
+                one.0.total_cmp(&other.0).then_with(by_id)
             });
             met.truncate(self.nearest);
         }
@@ -237,7 +239,7 @@ impl Call<'_> {
             self.found[number.index()] = match vehicle {
                 None => NO_USE,
                 Some(vehicle) => {
-                    self.drivers.push((driver.id.clone(), vehicle));
+                    self.drivers.push((number, vehicle));
                     self.drivers.len() as u32 - 1
                 }
             };

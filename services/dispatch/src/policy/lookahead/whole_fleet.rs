@@ -43,8 +43,9 @@ impl Policy for Twice {
         assert_eq!(plan.is_some(), idle && !known.is_empty());
         let Some(mut plan) = plan else { return };
         let whole = self.policy.plan_with(board, &known, errands, everybody);
-        assert_eq!(sends(&plan), sends(&whole));
-        self.seen[0].fetch_add(sends(&plan).len(), Relaxed);
+        let planned = sends(&plan, board);
+        assert_eq!(planned, sends(&whole, board));
+        self.seen[0].fetch_add(planned.len(), Relaxed);
         self.seen[1].fetch_add(whole.drivers.len() - plan.drivers.len(), Relaxed);
         plan.commit_first_trips(board);
         plan.serve_idle(board);
@@ -52,23 +53,24 @@ impl Policy for Twice {
 }
 
 /// Whom the plan sends where.
-fn sends(plan: &Plan) -> Vec<(&DriverId, bool, &[Planned])> {
-    let who = plan.drivers.iter().zip(&plan.idle).zip(&plan.trips);
+fn sends<'p>(plan: &'p Plan, board: &Board<'_>) -> Vec<(DriverId, bool, &'p [Planned])> {
+    let who = (0..plan.drivers.len()).zip(&plan.idle).zip(&plan.trips);
     who.filter(|(_, trips)| !trips.is_empty())
-        .map(|((driver, idle), trips)| (driver, *idle, trips.as_slice()))
+        .map(|((vehicle, idle), trips)| (plan.driver(vehicle, board), *idle, trips.as_slice()))
         .collect()
 }
 
 /// All who start anywhere; for each restaurant the nearest of them.
 fn everybody(board: &Board<'_>, errands: &[Errand], candidates: usize) -> Roster {
-    let start = |driver: &Driver| Some((driver.id.clone(), vehicle(driver, board)?));
+    let start = |(number, driver): (Number, &Driver)| Some((number, vehicle(driver, board)?));
     let drivers: Vec<_> = board.fleet.iter().filter_map(start).collect();
     let (travel, now) = (board.rules.travel.as_ref(), board.now);
     let near = doors(errands).into_iter().map(|door| {
         let chord2 = |of: &usize| drivers[*of].1.place.chord2(door.pickup);
         let mut nearest: Vec<usize> = (0..drivers.len()).collect();
         nearest.sort_by(|one, other| {
-            let by_id = drivers[*one].0.cmp(&drivers[*other].0);
+            let id = |of: &usize| &board.fleet.driver(drivers[*of].0).id;
+            let by_id = id(one).cmp(id(other));
             chord2(one).total_cmp(&chord2(other)).then(by_id)
         });
         nearest.truncate(NEAREST.max(candidates));
@@ -76,7 +78,7 @@ fn everybody(board: &Board<'_>, errands: &[Errand], candidates: usize) -> Roster
         nearest.iter().map(|of| (*of, way(of))).collect()
     });
     let near = near.collect();
-    Roster::numbered(drivers, near)
+    Roster::numbered(board.fleet, &drivers, near)
 }
 
 /// SplitMix64.

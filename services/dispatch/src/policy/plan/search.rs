@@ -32,7 +32,7 @@ struct Search<'a> {
     problem: &'a Problem<'a>,
     candidates: &'a [Vec<Candidate>],
     routes: Vec<Route>,
-    /// The routes, stop by stop.
+    /// The routes, stop by stop; of one that has had none yet perhaps nothing.
     followed: Vec<Followed>,
     vehicle_of: Vec<Option<usize>>,
     /// Errands by restaurant, for those that may share a trip.
@@ -105,7 +105,6 @@ impl<'a> Search<'a> {
             spare: Default::default(),
             effort: problem.effort,
         };
-        (0..vehicles).for_each(|vehicle| search.follow(vehicle));
         for (errand, vehicle) in first.iter().enumerate() {
             if let Some(vehicle) = *vehicle {
                 search.routes[vehicle].stops.push(Stop::of(errand));
@@ -174,12 +173,30 @@ impl<'a> Search<'a> {
             if candidate.cost.min(0.0) >= limit || self.changed[vehicle] <= since {
                 continue;
             }
-            if candidate.floor < limit - GAIN {
+            if candidate.floor >= limit - GAIN {
+                continue;
+            }
+            if self.routes[vehicle].stops.is_empty() {
+                self.only_slot(candidate, &mut limit, &mut best);
+            } else {
                 self.slots_of(errand, vehicle, &mut limit, &mut best);
             }
         }
         self.shared_slots(errand, &mut limit, &mut best);
         best
+    }
+
+    /// A stop of its own on an empty route: what that costs is known.
+    fn only_slot(&mut self, candidate: &Candidate, limit: &mut f64, best: &mut Option<Slot>) {
+        self.spend();
+        if candidate.cost < *limit - GAIN {
+            *limit = candidate.cost;
+            *best = Some(Slot {
+                vehicle: candidate.vehicle,
+                stop: 0,
+                turn: None,
+            });
+        }
     }
 
     /// Stops of its own on the vehicle's route.
@@ -362,19 +379,20 @@ impl<'a> Search<'a> {
                 }
                 let lead = self.routes[vehicle].stops[stop].first();
                 let partners: &[Candidate] = &self.candidates[lead];
-                for &Candidate {
-                    vehicle: other,
-                    floor,
-                    ..
-                } in partners.iter().take(PARTNERS)
-                {
+                for partner in partners.iter().take(PARTNERS) {
+                    let other = partner.vehicle;
                     let fresh = self.changed[vehicle].max(self.changed[other]) > compared;
                     if fresh
                         && other != vehicle
                         && stop < self.routes[vehicle].stops.len()
-                        && floor < self.routes[vehicle].cost + self.routes[other].cost
+                        && partner.floor < self.routes[vehicle].cost + self.routes[other].cost
                     {
-                        exchanged |= self.exchange_between(vehicle, stop, other);
+                        exchanged |= if self.cannot_gain(vehicle, lead, partner) {
+                            self.spend();
+                            false
+                        } else {
+                            self.exchange_between(vehicle, stop, other)
+                        };
                     }
                 }
                 stop += 1;
@@ -383,9 +401,20 @@ impl<'a> Search<'a> {
         exchanged
     }
 
+    /// Whether all that could be exchanged is the vehicle's only errand for nothing, at no gain.
+    fn cannot_gain(&self, vehicle: usize, errand: usize, partner: &Candidate) -> bool {
+        let only = Stop::of(errand);
+        self.routes[vehicle].stops == [only]
+            && self.routes[partner.vehicle].stops.is_empty()
+            && partner.cost >= self.routes[vehicle].cost - GAIN
+    }
+
     /// Makes the best exchange of this stop, or of the tail that begins with it, for something of the
     /// other's route, if one lowers the cost.
     fn exchange_between(&mut self, one: usize, stop: usize, other: usize) -> bool {
+        if self.routes[other].stops.is_empty() {
+            self.follow(other);
+        }
         let mut best = self.routes[one].cost + self.routes[other].cost - GAIN;
         let mut found = None;
         let last = self.routes[other].stops.len();
