@@ -54,7 +54,7 @@ impl Roster {
             drivers: Vec::new(),
         };
         let near: Vec<_> = doors(errands).iter().map(|door| call.met(door)).collect();
-        Roster::numbered(&board.fleet, &call.drivers, near)
+        Roster::numbered(board.fleet, &call.drivers, near)
     }
 
     /// The whole fleet, and so many of it who start nearest to each restaurant.
