@@ -3,7 +3,8 @@
 //! UUIDv5 over text that any language can build: `<order_id>/<order_version>/<record>/<attempt>`.
 
 use chrono::{DateTime, Utc};
-use uuid::Uuid;
+use sha1::{Digest, Sha1};
+use uuid::{Builder, Uuid};
 
 use crate::Geo;
 
@@ -13,13 +14,25 @@ const NAMESPACE: Uuid = Uuid::from_u128(0x6f1d_2c0a_9b53_4c8e_a7d4_53f1_1f7e_a7e
 /// Id of the `attempt`-th emission of a record about a version of an order. `record` is the record's name.
 pub fn event_id(order_id: Uuid, order_version: i32, record: &str, attempt: u32) -> Uuid {
     let name = format!("{order_id}/{order_version}/{record}/{attempt}");
-    Uuid::new_v5(&NAMESPACE, name.as_bytes())
+    derived(&NAMESPACE, &name)
 }
 
 /// Id of a geo's tick: `<geo>/<ticked_at in microseconds>`.
 pub fn tick_id(geo: &Geo, ticked_at: DateTime<Utc>) -> Uuid {
     let name = format!("{geo}/{}", ticked_at.timestamp_micros());
-    Uuid::new_v5(&NAMESPACE, name.as_bytes())
+    derived(&NAMESPACE, &name)
+}
+
+/// The UUIDv5 of a name (RFC 9562, section 5.5), by the processor's own instructions for SHA-1 where it has them: several times as
+/// fast as `Uuid::new_v5`, which took a thirtieth of a processor's time.
+pub fn derived(namespace: &Uuid, name: &str) -> Uuid {
+    let hash = Sha1::new()
+        .chain_update(namespace.as_bytes())
+        .chain_update(name)
+        .finalize();
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&hash[..16]);
+    Builder::from_sha1_bytes(bytes).into_uuid()
 }
 
 #[cfg(test)]
@@ -37,6 +50,17 @@ mod tests {
             )
             .to_string()
         );
+    }
+
+    #[test]
+    fn a_derived_id_is_the_uuidv5_of_its_name() {
+        for length in 0..200 {
+            let (namespace, name) = (Uuid::from_u128(length), "x".repeat(length as usize));
+            assert_eq!(
+                derived(&namespace, &name),
+                Uuid::new_v5(&namespace, name.as_bytes())
+            );
+        }
     }
 
     #[test]

@@ -23,7 +23,7 @@ mod writers;
 pub use catalogue::{Catalogue, CatalogueError, GeoSpec, StreamSpec, TopicSpec};
 pub use codec::{Codec, ConnectError, EncodeError};
 pub use geo::{Geo, InvalidGeo};
-pub use identity::{event_id, tick_id};
+pub use identity::{derived, event_id, tick_id};
 pub use money::MoneyError;
 pub use record::{Body, Contract, Malformed, Message, Record, contract_of};
 pub use rejection::{CodecError, RejectKind, Rejection};

@@ -1,15 +1,15 @@
 //! Ends as records: what the notifier tells everybody about its messages.
 
 use chrono::{DateTime, Utc};
-use contracts::Record;
 use contracts::notifications::{DropReason, NotificationDropped, NotificationSent};
+use contracts::{Record, derived};
 use uuid::Uuid;
 
 use crate::notification::Notification;
 
 /// Derived like the notification's own id, from which it follows: there is one end of each.
 fn end_id(notification: &Notification, record: &str) -> Uuid {
-    Uuid::new_v5(&notification.id, record.as_bytes())
+    derived(&notification.id, record)
 }
 
 pub fn sent(notification: &Notification, geo: &str, now: DateTime<Utc>) -> NotificationSent {

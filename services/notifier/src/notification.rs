@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use contracts::derived;
 use contracts::notifications::{Channel, DropReason, Recipient};
 use contracts::value::Contact;
 use runtime::Trace;
@@ -100,7 +101,7 @@ impl Route {
 /// A UUIDv8 (RFC 9562, section 5.8): the event's milliseconds since the epoch where UUIDv7 has them, so that an index of many
 /// messages grows at one end, and for the rest the UUIDv5 of event, channel and recipient.
 fn identity(occurrence: &Occurrence, name: &str) -> Uuid {
-    let mut bytes = Uuid::new_v5(&occurrence.event_id, name.as_bytes()).into_bytes();
+    let mut bytes = derived(&occurrence.event_id, name).into_bytes();
     let milliseconds = occurrence.occurred_at.timestamp_millis().to_be_bytes();
     bytes[..6].copy_from_slice(&milliseconds[2..]);
     Builder::from_custom_bytes(bytes).into_uuid()

@@ -1,6 +1,6 @@
 //! Occurrences: what there is to tell about an event, whichever record it came as.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Timelike, Utc};
 use contracts::Message;
 use contracts::orders::{Actor, OrderItem};
 use contracts::streams::{DriverAssignmentEvent, OrdersEvent};
@@ -275,7 +275,7 @@ fn items(items: &[OrderItem]) -> String {
 }
 
 fn clock(at: DateTime<Utc>) -> String {
-    at.format("%H:%M").to_string()
+    format!("{:02}:{:02}", at.hour(), at.minute())
 }
 
 /// Currencies whose minor unit is not a hundredth, per ISO 4217.

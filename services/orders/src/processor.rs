@@ -1,6 +1,6 @@
 //! The cycle of orders: load the orders that its messages are about, decide on them in memory, save them once, publish.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,6 +11,7 @@ use contracts::streams::{
 };
 use contracts::streams::{DriverAssignmentRequest, PaymentsRequest};
 use contracts::{Codec, EncodeError, Geo, Record, Topic};
+use foldhash::{HashMap, HashMapExt};
 use runtime::{
     ApplyError, Cycle, DecodeError, Effects, Lane, LaneCycle, Loaded, Message, Processor,
 };

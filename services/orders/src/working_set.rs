@@ -1,8 +1,7 @@
 //! The orders that a cycle touches, as they were loaded and as they have become: loaded once, saved once.
 
-use std::collections::HashMap;
-
 use chrono::{DateTime, Utc};
+use foldhash::HashMap;
 use lifecycle::State;
 use uuid::Uuid;
 

@@ -211,10 +211,10 @@ impl<P: Processor> Effects<P> {
 
     /// Publishes a record; `trace` is added to its headers.
     pub fn publish(&mut self, record: Record<'_>, trace: &Trace) {
-        let traceparent = trace.traceparent();
+        let traceparent = trace.header();
         let mut headers: Vec<(&str, Option<&[u8]>)> = Vec::with_capacity(record.headers.len() + 2);
         headers.extend_from_slice(record.headers);
-        headers.push((TRACEPARENT, Some(traceparent.as_bytes())));
+        headers.push((TRACEPARENT, Some(&traceparent)));
         if let Some(state) = trace.tracestate() {
             headers.push((TRACESTATE, Some(state.as_bytes())));
         }

@@ -8,12 +8,12 @@
 //! thread that polls is the thread that assigns, so no message fetched for an earlier incarnation can carry a later tag;
 //! whoever sees an old tag drops the message, since the newer incarnation reads it again.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use foldhash::HashMap;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
@@ -145,7 +145,7 @@ impl Polling {
             consumer: config.create()?,
             commands: received_commands,
             reads,
-            owners: HashMap::new(),
+            owners: HashMap::default(),
         };
         std::thread::Builder::new()
             .name(name.to_owned())

@@ -1,9 +1,10 @@
 //! Timers of a lane, in memory; their durable form is in the processor's tables.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::hash::Hash;
 
 use chrono::{DateTime, Utc};
+use foldhash::HashMap;
 
 /// Due instants by key, ordered.
 pub(crate) struct Timers<T> {
@@ -14,7 +15,7 @@ pub(crate) struct Timers<T> {
 impl<T> Default for Timers<T> {
     fn default() -> Self {
         Self {
-            at: HashMap::new(),
+            at: HashMap::default(),
             by_time: BTreeSet::new(),
         }
     }

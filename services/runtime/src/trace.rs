@@ -19,6 +19,9 @@ use crate::message::{Headers, Message};
 pub const TRACEPARENT: &str = "traceparent";
 pub const TRACESTATE: &str = "tracestate";
 
+/// Bytes of a `traceparent` header: version, trace, span and flags.
+const HEADER: usize = 55;
+
 /// The context that the records caused by a message, a timer or an answer carry on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trace {
@@ -66,10 +69,18 @@ impl Trace {
 
     /// The `traceparent` header; also the durable form of a trace for state that outlives a cycle.
     pub fn traceparent(&self) -> String {
-        format!(
-            "00-{:032x}-{:016x}-{:02x}",
-            self.trace_id, self.span_id, self.flags
-        )
+        let header = self.header();
+        let header = str::from_utf8(&header).expect("hexadecimal digits");
+        header.to_owned()
+    }
+
+    /// The same where it is only copied: every record has one, and formatting took a thirtieth of a processor's time.
+    pub(crate) fn header(&self) -> [u8; HEADER] {
+        let mut header = *b"00-00000000000000000000000000000000-0000000000000000-00";
+        hex(&self.trace_id.to_be_bytes(), &mut header[3..35]);
+        hex(&self.span_id.to_be_bytes(), &mut header[36..52]);
+        hex(&[self.flags], &mut header[53..]);
+        header
     }
 
     pub fn tracestate(&self) -> Option<&str> {
@@ -96,6 +107,15 @@ impl Trace {
             .unwrap_or_default();
         let (trace_id, span_id) = (TraceId::from(self.trace_id), SpanId::from(self.span_id));
         SpanContext::new(trace_id, span_id, TraceFlags::new(self.flags), true, state)
+    }
+}
+
+/// Writes two digits for each byte.
+fn hex(bytes: &[u8], digits: &mut [u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for (byte, pair) in bytes.iter().zip(digits.chunks_exact_mut(2)) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 0xf)];
     }
 }
 
