@@ -2,6 +2,8 @@
 //!
 //! UUIDv5 over text that any language can build: `<order_id>/<order_version>/<record>/<attempt>`.
 
+use std::fmt::Write;
+
 use chrono::{DateTime, Utc};
 use sha1::{Digest, Sha1};
 use uuid::{Builder, Uuid};
@@ -11,9 +13,18 @@ use crate::Geo;
 /// Namespace of all derived ids. Fixed for ever: changing it would make every re-emission a new event.
 const NAMESPACE: Uuid = Uuid::from_u128(0x6f1d_2c0a_9b53_4c8e_a7d4_53f1_1f7e_a7e5);
 
+/// Room for the longest name: an order, a record of up to 36 letters and two numbers.
+const NAME: usize = 96;
+
 /// Id of the `attempt`-th emission of a record about a version of an order. `record` is the record's name.
 pub fn event_id(order_id: Uuid, order_version: i32, record: &str, attempt: u32) -> Uuid {
-    let name = format!("{order_id}/{order_version}/{record}/{attempt}");
+    let mut name = String::with_capacity(NAME);
+    name.push_str(
+        order_id
+            .hyphenated()
+            .encode_lower(&mut Uuid::encode_buffer()),
+    );
+    write!(name, "/{order_version}/{record}/{attempt}").expect("a text takes all that is written");
     derived(&NAMESPACE, &name)
 }
 

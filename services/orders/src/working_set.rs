@@ -19,7 +19,8 @@ pub struct WorkingSet {
 
 #[derive(Debug)]
 struct Entry {
-    order: Order,
+    /// Boxed, so that a map that grows moves a pointer.
+    order: Box<Order>,
     change: Change,
 }
 
@@ -63,7 +64,7 @@ impl WorkingSet {
             set.orders.insert(
                 order.id,
                 Entry {
-                    order,
+                    order: Box::new(order),
                     change: Change::None,
                 },
             );
@@ -75,14 +76,14 @@ impl WorkingSet {
     }
 
     pub fn order(&self, id: Uuid) -> Option<&Order> {
-        self.orders.get(&id).map(|entry| &entry.order)
+        self.orders.get(&id).map(|entry| &*entry.order)
     }
 
     pub fn insert(&mut self, order: Order) {
         self.orders.insert(
             order.id,
             Entry {
-                order,
+                order: Box::new(order),
                 change: Change::Inserted,
             },
         );
@@ -142,7 +143,7 @@ impl WorkingSet {
     /// By id, so that all instances lock rows in one order.
     fn changed(&self, change: Change) -> Vec<&Order> {
         let with = self.orders.values().filter(|entry| entry.change == change);
-        let mut orders: Vec<&Order> = with.map(|entry| &entry.order).collect();
+        let mut orders: Vec<&Order> = with.map(|entry| &*entry.order).collect();
         orders.sort_unstable_by_key(|order| order.id);
         orders
     }
