@@ -443,3 +443,37 @@ fn overtaken(driver: &mut Driver) -> Vec<OrderId> {
     }
     woken
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drivers_are_in_the_order_of_their_names_however_much_of_these_is_alike() {
+        let long = "a-name-longer-than-what-is-compared-first";
+        let names = [
+            "",
+            "\0",
+            "a",
+            "a\0",
+            "aa",
+            "a-name-longer-th",
+            long,
+            "b",
+            "driver-9",
+            "driver-10",
+            "\u{e9}",
+            "\u{1f6f5}",
+        ];
+        let names = names.map(str::to_owned);
+        let more = [format!("{long}1"), format!("{long}2")];
+        let mut fleet = Fleet::default();
+        for name in more.iter().chain(&names) {
+            fleet.number(&DriverId::new(name.as_str()));
+        }
+        let found: Vec<String> = fleet.iter().map(|(_, it)| it.id.to_string()).collect();
+        let mut sorted: Vec<String> = more.into_iter().chain(names).collect();
+        sorted.sort_unstable();
+        assert_eq!(found, sorted);
+    }
+}

@@ -1,6 +1,7 @@
 //! What the search promises of its result, held to by trying every move of one errand in small made-up problems.
 
 use std::cell::Cell;
+use std::collections::HashSet;
 
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -224,4 +225,72 @@ fn with_ample_effort_no_move_of_one_errand_lowers_the_cost_which_is_that_of_the_
         settled > 900 && shared > 100,
         "{settled} settled, {shared} shared"
     );
+}
+
+/// A plan to begin with that leaves much to gain: each errand's dearest driver that no other has.
+fn dearest(candidates: &[Vec<Candidate>]) -> Vec<Option<usize>> {
+    let mut taken = HashSet::new();
+    let free = |known: &Vec<Candidate>| {
+        let mut vehicles = known.iter().rev().map(|it| it.vehicle);
+        vehicles.find(|vehicle| taken.insert(*vehicle))
+    };
+    candidates.iter().map(free).collect()
+}
+
+#[test]
+fn what_is_known_of_an_empty_route_is_what_following_it_finds() {
+    let travel = WholeMinutes::new(320.0).expect("above 0");
+    let free = (0..20u8).prop_map(|minutes| (f64::from(minutes) - 5.0).max(0.0) * 60.0);
+    let until = prop_oneof![Just(f64::INFINITY), Just(2_400.0)];
+    let cases = (
+        prop::collection::vec(place(), 3),
+        prop::collection::vec(order(), 1..6),
+        prop::collection::vec((place(), free, until), 4..9),
+        prop_oneof![Just(f64::INFINITY), 0.0..3_000.0],
+    );
+    let (slots, vain, gains) = (Cell::new(0), Cell::new(0), Cell::new(0));
+    let count = |of: &Cell<u32>| of.set(of.get() + 1);
+    let config = ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(500)
+    };
+    let outcome = TestRunner::new(config).run(&cases, |(doors, orders, drivers, limit)| {
+        let mut problem = problem(&doors, &orders, &drivers, 1, &travel);
+        (problem.weights.wait, problem.weights.way) = (0.1, 0.01);
+        let candidates = matching::candidates(&problem);
+        let first = dearest(&candidates);
+        let mut search = Search::new(&problem, &candidates, &first);
+        for (errand, known) in candidates.iter().enumerate() {
+            for candidate in known {
+                let (vehicle, lead) = (candidate.vehicle, search.vehicle_of[errand]);
+                if !search.routes[vehicle].stops.is_empty() {
+                    continue;
+                }
+                let place = |slot: Option<Slot>| slot.map(|it| (it.vehicle, it.stop, it.turn));
+                let (mut short, mut long) = ((limit, None), (limit, None));
+                let before = search.effort;
+                search.only_slot(candidate, &mut short.0, &mut short.1);
+                let spent = before - search.effort;
+                search.follow(vehicle);
+                search.slots_of(errand, vehicle, &mut long.0, &mut long.1);
+                prop_assert_eq!((short.0, place(short.1)), (long.0, place(long.1)));
+                prop_assert_eq!(before - search.effort, 2 * spent);
+                count(&slots);
+                let Some(one) = lead.filter(|one| search.routes[*one].stops.len() == 1) else {
+                    continue;
+                };
+                let (cannot, before) = (search.cannot_gain(one, errand, candidate), search.effort);
+                let gained = search.exchange_between(one, 0, vehicle);
+                prop_assert_eq!(cannot, !gained);
+                prop_assert_eq!(before - search.effort, 1);
+                count(if gained { &gains } else { &vain });
+            }
+        }
+        Ok(())
+    });
+    if let Err(failure) = outcome {
+        panic!("{failure}");
+    }
+    let seen = [slots, vain, gains].map(|seen| seen.get());
+    assert!(seen[0] > 1_000 && seen[1] > 500 && seen[2] > 50, "{seen:?}");
 }
