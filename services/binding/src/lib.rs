@@ -18,6 +18,9 @@ use runtime::{
 use serde::Deserialize;
 use thiserror::Error;
 
+/// How long what only people wait for may wait for company; they read more slowly than that.
+const PATIENCE: Duration = Duration::from_millis(50);
+
 /// `[catalogue]`
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -77,6 +80,15 @@ pub fn durable(topic: &Topic, catalogue: &Catalogue) -> Result<SourceTopic, Cata
     source(topic, catalogue, SourceKind::Durable)
 }
 
+/// The same, where people alone wait for what follows: at low load a few larger transactions leave broker and database to
+/// those who are waited for.
+pub fn patient(topic: &Topic, catalogue: &Catalogue) -> Result<SourceTopic, CatalogueError> {
+    Ok(SourceTopic {
+        patience: PATIENCE,
+        ..durable(topic, catalogue)?
+    })
+}
+
 /// A topic of which only the newest messages count.
 pub fn soft(
     topic: &Topic,
@@ -96,6 +108,7 @@ fn source(
         partitions: catalogue.partitions(topic)? as i32,
         dead_letters: topic.dead_letters().into(),
         kind,
+        patience: Duration::ZERO,
     })
 }
 

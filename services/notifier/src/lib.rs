@@ -65,15 +65,15 @@ fn companions(
     catalogue: &Catalogue,
     geo: &Geo,
 ) -> Result<Companions, CatalogueError> {
-    let durable = |topic| binding::durable(&topic, catalogue);
-    let orders = durable(Topic::of::<OrdersEvent>(geo))?;
+    let patient = |topic| binding::patient(&topic, catalogue);
+    let orders = patient(Topic::of::<OrdersEvent>(geo))?;
     let (units, partitions) = (orders.topic.clone(), orders.partitions);
     let mut sources = Vec::new();
     if rules.want::<OrdersEvent>() {
         sources.push(orders);
     }
     if rules.want::<DriverAssignmentEvent>() {
-        sources.push(durable(Topic::of::<DriverAssignmentEvent>(geo))?);
+        sources.push(patient(Topic::of::<DriverAssignmentEvent>(geo))?);
     }
     Ok(Companions {
         units,

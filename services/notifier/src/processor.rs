@@ -9,7 +9,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use contracts::streams::{DriverAssignmentEvent, OrdersEvent};
@@ -89,10 +88,6 @@ impl Processor for Notifier {
     type Timer = Timer;
     type Call = Post;
     type Answer = Answer;
-
-    /// Nobody downstream waits for a notification, and people read more slowly than that: at low load a few larger
-    /// transactions leave broker and database to those who are waited for.
-    const GATHER: Duration = Duration::from_millis(50);
 
     async fn decode(&self, message: &Message) -> Result<Occurrence, DecodeError> {
         let occurrence: Occurrence = if message.source.topic.starts_with("orders.") {

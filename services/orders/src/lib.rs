@@ -47,7 +47,7 @@ pub async fn service(settings: &Settings) -> anyhow::Result<Service<Orders>> {
         let sources = vec![
             requests,
             durable(Topic::of::<PaymentsEvent>(&geo))?,
-            durable(Topic::of::<DriverAssignmentEvent>(&geo))?,
+            binding::patient(&Topic::of::<DriverAssignmentEvent>(&geo), &catalogue)?,
             durable(Topic::of::<KitchenEvent>(&geo))?,
         ];
         groups.push(Companions {

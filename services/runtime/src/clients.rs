@@ -144,7 +144,6 @@ pub(crate) fn producer(
         )
         // What Java clients use: every client in any language finds the same partition for a key.
         .set("partitioner", "murmur2_random")
-        .set("compression.type", "lz4")
         // The transaction's outcome says all of them: a report per message is work for nobody.
         .set("delivery.report.only.error", "true")
         // Room for a dead letter: a message of the brokers' largest size, and its new headers.

@@ -127,7 +127,7 @@ fn section_or_empty<T: DeserializeOwned>(figment: &Figment, name: &str) -> Resul
 pub struct KafkaSettings {
     /// Bootstrap brokers, `host:port[,host:port]`. Wrong: the process starts, finds nobody and never becomes ready.
     pub brokers: String,
-    /// Any librdkafka property for all clients (security.protocol, sasl.*, ...). The properties that exactly-once
+    /// Any librdkafka property for all clients (security.protocol, sasl.*, compression.type, ...). The properties that exactly-once
     /// depends on are set by the runtime and cannot be overridden here.
     #[serde(default)]
     pub properties: std::collections::BTreeMap<String, String>,
@@ -195,8 +195,9 @@ pub struct RuntimeSettings {
     /// Most events in one cycle, shared fairly among the lanes. Default 1000. Smaller: more transactions per message; larger:
     /// more memory, longer cycles.
     pub max_batch: usize,
-    /// How long a small cycle waits for company after its first event, in milliseconds. Default: the processor's own, 50
-    /// for notifier and 0 for the others. Larger: fewer, cheaper cycles at low load, and that much more latency per hop.
+    /// How long a message waits for company before it starts a cycle, in milliseconds, whatever its topic. Default: by topic,
+    /// 50 for what only people wait for (all of notifier's, and what orders hears of drivers) and 0 for the others. Larger:
+    /// fewer, cheaper cycles at low load, and that much more latency per hop.
     pub gather_ms: Option<u64>,
     /// Bytes of fetched messages held in memory, in MiB, and as many again in the client. Default 1.
     pub fetch_mb: usize,

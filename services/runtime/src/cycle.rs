@@ -14,7 +14,7 @@ use thiserror::Error;
 
 use crate::dead_letter::Stage;
 use crate::engine::Engine;
-use crate::lane::{Lane, LaneId};
+use crate::lane::LaneId;
 use crate::membership::Generation;
 use crate::metric;
 use crate::part::{Outcome, Part, advance, settlement};
@@ -22,7 +22,7 @@ use crate::probe::Step;
 use crate::processor::{ApplyError, Cycle, DecodeError, Effects, LaneCycle, Processor, Received};
 use crate::publisher::{Begun, Publication, PublishError};
 use crate::record::Outgoing;
-use crate::running::{Phase, Running};
+use crate::running::Phase;
 use crate::share::fair_share;
 use crate::store;
 
@@ -67,6 +67,8 @@ impl From<sqlx::Error> for CycleError {
 /// Largest record a processor may publish, in bytes of key and value: below every broker default, headers included. A record
 /// that Kafka refuses for its size would hold its lane up for ever.
 const MAX_RECORD: usize = 900_000;
+/// So many waiting messages need no more company.
+const COMPANY: usize = 200;
 
 impl<P: Processor> Engine<P> {
     /// Runs one cycle over all lanes that have something to do; says whether there were any.
@@ -95,24 +97,34 @@ impl<P: Processor> Engine<P> {
         true
     }
 
-    /// Takes lanes with something to do out of their slots, each up to its fair share of the limit, starting after the lane
-    /// that came last.
-    fn pick(&mut self, now: DateTime<Utc>) -> Vec<Part<P>> {
+    /// The lanes with something to do, none while all of it may still wait for company; first the one after that which came
+    /// last.
+    fn wanting(&self, now: DateTime<Utc>) -> Vec<LaneId> {
         let idle = Duration::from_millis(self.parts.settings.idle_ms);
         let refresh = Duration::from_secs(self.parts.settings.offset_refresh_s);
         let instant = Instant::now();
-        let wants = |lane: &Lane, running: &Running<P>| {
-            running.has_events(now) || running.tidy_at(lane, idle, refresh) <= instant
-        };
-        let mut ids: Vec<LaneId> = self
-            .running()
-            .filter(|(id, running)| wants(&self.slots[*id].lane, running))
-            .map(|(id, _)| id.clone())
-            .collect();
+        let (mut ids, mut due, mut queued) = (Vec::new(), false, 0);
+        for (id, running) in self.running() {
+            let untidy = running.tidy_at(&self.slots[id].lane, idle, refresh) <= instant;
+            if untidy || running.has_events(now) {
+                ids.push(id.clone());
+            }
+            due |= untidy || running.is_due(now, instant);
+            queued += running.queue.len();
+        }
+        if !due && queued < COMPANY {
+            return Vec::new();
+        }
         if let Some(last) = &self.picked_last {
             let after = ids.partition_point(|id| id <= last);
             ids.rotate_left(after);
         }
+        ids
+    }
+
+    /// Takes lanes with something to do out of their slots, each up to its fair share of the limit.
+    fn pick(&mut self, now: DateTime<Utc>) -> Vec<Part<P>> {
+        let ids = self.wanting(now);
         let waiting: Vec<usize> = ids.iter().map(|id| self.events(id, now)).collect();
         let share = fair_share(waiting, self.limit);
         let mut parts = Vec::with_capacity(ids.len());
@@ -333,7 +345,7 @@ impl<P: Processor> Engine<P> {
         let queued = part
             .rejected
             .iter()
-            .map(|(index, stage, reject)| (&part.running.queue[*index].message, *stage, reject));
+            .map(|(index, stage, reject)| (&part.running.queue.at(*index).message, *stage, reject));
         let soft = part
             .running
             .unreadable
@@ -394,9 +406,8 @@ impl<P: Processor> Engine<P> {
         let now = Instant::now();
         for (mut part, outcome) in parts.into_iter().zip(outcomes) {
             metrics::counter!(metric::RECORDS).increment(outcome.records.into());
-            for queued in part.running.queue.drain(..part.messages) {
-                self.held = self.held.saturating_sub(queued.message.bytes());
-            }
+            let bytes = part.running.queue.remove(part.messages, now);
+            self.held = self.held.saturating_sub(bytes);
             part.running.unreadable.clear();
             part.running.timers.fired(&part.timers);
             for (timer, at) in outcome.timers {

@@ -118,6 +118,7 @@ mod tests {
             partitions: 9,
             dead_letters: "t.dlq".into(),
             kind: SourceKind::Durable,
+            patience: Default::default(),
         };
         Message {
             source: source.into(),

@@ -27,9 +27,10 @@ use crate::metric;
 use crate::probe::Probe;
 use crate::processor::{DecodeError, Observed, Processor};
 use crate::publisher::Publisher;
+use crate::queue::Queued;
 use crate::reader::{Fetched, Read, Reader};
 use crate::restore::CommittedRead;
-use crate::running::{Phase, Queued, RejectRate, Running, Slot};
+use crate::running::{Phase, RejectRate, Running, Slot};
 use crate::trace::Spans;
 
 /// The engine cannot go on; the process has to end and start again.
@@ -82,8 +83,6 @@ pub(crate) struct Engine<P: Processor> {
 const REST: Duration = Duration::from_millis(250);
 /// How long leaving the group may take before the session is left to expire.
 const LEAVE: Duration = Duration::from_secs(5);
-/// Fewer waiting messages than this are worth waiting for company.
-const COMPANY: usize = 200;
 
 /// One thing that came in.
 enum Input<P: Processor> {
@@ -124,7 +123,6 @@ impl<P: Processor> Engine<P> {
             }
             self.heed_decisions().await;
             let restored = self.restore().await;
-            self.gather().await?;
             let cycled = self.cycle().await;
             self.report(restored || cycled);
             self.watch_lag().await;
@@ -230,7 +228,8 @@ impl<P: Processor> Engine<P> {
                     .next()
                     .map(|at| now + (at - wall).to_std().unwrap_or_default());
                 let tidy = running.tidy_at(&slot.lane, idle, refresh);
-                Some(timer.map_or(tidy, |timer| timer.min(tidy)))
+                let first = [timer, running.queue.ripe_at()].into_iter().flatten().min();
+                Some(first.map_or(tidy, |first| first.min(tidy)))
             }
             Phase::Refused { look_at } => Some(*look_at),
             Phase::Reading { .. } | Phase::Busy => None,
@@ -241,18 +240,6 @@ impl<P: Processor> Engine<P> {
             .min()
             .unwrap_or(now + REST)
             .min(now + REST)
-    }
-
-    /// Lets a small cycle wait a moment for company.
-    async fn gather(&mut self) -> Result<(), EngineError> {
-        let wait = self.parts.settings.gather_ms;
-        let wait = wait.map_or(P::GATHER, Duration::from_millis);
-        let waiting: usize = self.running().map(|(_, running)| running.queue.len()).sum();
-        if waiting == 0 || waiting >= COMPANY || wait.is_zero() {
-            return Ok(());
-        }
-        tokio::time::sleep(wait).await;
-        self.take_inputs().await
     }
 
     pub(crate) fn running(&self) -> impl Iterator<Item = (&LaneId, &Running<P>)> {
@@ -323,14 +310,8 @@ impl<P: Processor> Engine<P> {
         self.calls.retain(|lane, incarnation| {
             matches!(slots.get(lane).map(|slot| &slot.phase), Some(Phase::Running(running)) if running.incarnation == incarnation)
         });
-        let bytes = |running: &Running<P>| {
-            running
-                .queue
-                .iter()
-                .map(|queued| queued.message.bytes())
-                .sum::<usize>()
-        };
-        self.held = self.running().map(|(_, running)| bytes(running)).sum();
+        let bytes = |(_, running): (_, &Running<P>)| running.queue.bytes();
+        self.held = self.running().map(bytes).sum();
     }
 
     /// A position may be outside its log: look at every lane again, the checks of recovery find the one.
@@ -360,6 +341,8 @@ impl<P: Processor> Engine<P> {
     async fn fetched(&mut self, messages: Vec<Fetched>) {
         let mut soft: BTreeMap<LaneId, Vec<Queued>> = BTreeMap::new();
         let mut checked = 0;
+        let now = Instant::now();
+        let gather = self.parts.settings.gather_ms.map(Duration::from_millis);
         for Fetched {
             lane,
             incarnation,
@@ -396,7 +379,10 @@ impl<P: Processor> Engine<P> {
                 continue;
             }
             self.held += message.bytes();
-            running.queue.push_back(Queued { source, message });
+            let patience = gather.unwrap_or(message.source.patience);
+            running
+                .queue
+                .push(Queued { source, message }, now + patience);
         }
         metrics::counter!(metric::CHECKS, "kind" => "offset_order").increment(checked);
         for (lane, messages) in soft {

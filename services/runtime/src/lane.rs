@@ -48,6 +48,9 @@ pub struct SourceTopic {
     pub dead_letters: Arc<str>,
     /// How much of it a lane remembers.
     pub kind: SourceKind,
+    /// How long its messages may wait for company before they start a cycle, unless `runtime.gather_ms` says otherwise. Zero
+    /// where somebody waits for what follows from them.
+    pub patience: Duration,
 }
 
 /// Whether a message of a topic is applied exactly once in PostgreSQL, or only observed in memory.
@@ -227,6 +230,7 @@ mod tests {
             partitions,
             dead_letters: "dlq".into(),
             kind: SourceKind::Durable,
+            patience: Duration::ZERO,
         }
     }
 

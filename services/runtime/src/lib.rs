@@ -37,6 +37,7 @@ mod membership;
 mod metric;
 mod part;
 mod publisher;
+mod queue;
 mod reader;
 mod recovery;
 mod refusal;

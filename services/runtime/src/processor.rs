@@ -8,7 +8,6 @@
 use std::future::Future;
 use std::hash::Hash;
 use std::sync::Arc;
-use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
@@ -31,9 +30,6 @@ pub trait Processor: Sized + Send + Sync + 'static {
     type Call: Send + 'static;
     /// What became of a call; it comes back to the lane as an event.
     type Answer: Send + 'static;
-
-    /// How long a small cycle waits for company, unless `runtime.gather_ms` says otherwise.
-    const GATHER: Duration = Duration::ZERO;
 
     /// Reads a message. May fetch a schema; must not touch PostgreSQL.
     fn decode(

@@ -316,6 +316,7 @@ mod tests {
             partitions: 1,
             dead_letters: "d".into(),
             kind: SourceKind::Durable,
+            patience: Duration::ZERO,
         };
         let topology = Topology::partition_lanes([source]);
         let mut lanes = topology.lanes();

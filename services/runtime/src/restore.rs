@@ -17,6 +17,7 @@ use crate::metric;
 use crate::probe::Step;
 use crate::processor::{ApplyError, Loaded, Processor};
 use crate::publisher::{CommitPosition, Publication, PublishError};
+use crate::queue::Queue;
 use crate::recovery::{self, KafkaSides, Plan};
 use crate::refusal::Doubted;
 use crate::running::{Phase, Running};
@@ -294,7 +295,7 @@ impl<P: Processor> Engine<P> {
             positions: plan.positions,
             behind: plan.behind,
             committed_at: now,
-            queue: std::collections::VecDeque::new(),
+            queue: Queue::default(),
             unreadable: Vec::new(),
             timers,
             answers: std::collections::VecDeque::new(),

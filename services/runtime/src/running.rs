@@ -10,6 +10,7 @@ use crate::lane::Lane;
 use crate::message::Message;
 use crate::processor::{Processor, Reject};
 use crate::publisher::CommitPosition;
+use crate::queue::Queue;
 use crate::recovery::Contradiction;
 use crate::timers::Timers;
 
@@ -71,7 +72,7 @@ pub(crate) struct Running<P: Processor> {
     pub(crate) committed: Vec<i64>,
     pub(crate) committed_at: Instant,
     /// Durable messages fetched and not yet applied.
-    pub(crate) queue: VecDeque<Queued>,
+    pub(crate) queue: Queue,
     /// Soft messages that could not be read, for the next cycle's dead letters.
     pub(crate) unreadable: Vec<(usize, Message, Reject)>,
     /// Soft sources: messages below are not rejected again, by source.
@@ -80,12 +81,6 @@ pub(crate) struct Running<P: Processor> {
     pub(crate) answers: VecDeque<P::Answer>,
     pub(crate) state: P::State,
     pub(crate) active_at: Instant,
-}
-
-/// A fetched message of a durable source.
-pub(crate) struct Queued {
-    pub(crate) source: usize,
-    pub(crate) message: Message,
 }
 
 impl<P: Processor> Running<P> {
@@ -104,8 +99,16 @@ impl<P: Processor> Running<P> {
 
     /// Whether anything has happened to this lane.
     pub(crate) fn has_events(&self, now: DateTime<Utc>) -> bool {
-        !self.queue.is_empty()
-            || !self.answers.is_empty()
+        !self.queue.is_empty() || self.has_more_than_messages(now)
+    }
+
+    /// Whether anything has happened to this lane that does not wait for company.
+    pub(crate) fn is_due(&self, now: DateTime<Utc>, instant: Instant) -> bool {
+        self.queue.is_ripe(instant) || self.has_more_than_messages(now)
+    }
+
+    fn has_more_than_messages(&self, now: DateTime<Utc>) -> bool {
+        !self.answers.is_empty()
             || !self.unreadable.is_empty()
             || self.timers.next().is_some_and(|at| at <= now)
     }

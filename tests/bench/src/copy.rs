@@ -205,7 +205,6 @@ fn producer(brokers: &str) -> Result<TransactionalProducer> {
         .set("bootstrap.servers", brokers)
         .set("transactional.id", harness::unique("bench-copy"))
         .set("enable.idempotence", "true")
-        .set("compression.type", "lz4")
         .set("delivery.report.only.error", "true")
         .set("linger.ms", "0")
         .set("retry.backoff.ms", "5")

@@ -78,7 +78,7 @@ pub struct Drain {
     pub processors_cpu_us_per_order: f64,
     pub postgres_cpu_us_per_order: f64,
     pub kafka_cpu_us_per_order: f64,
-    /// What an order leaves behind: in Kafka's logs (lz4), and in the database with its indexes.
+    /// What an order leaves behind: in Kafka's logs, uncompressed, and in the database with its indexes.
     pub kafka_bytes_per_order: f64,
     pub postgres_bytes_per_order: f64,
     pub processors: BTreeMap<String, Usage>,

@@ -58,6 +58,7 @@ async fn service(
         partitions: toy.partitions,
         dead_letters: toy.dead_letters.as_str().into(),
         kind,
+        patience: std::time::Duration::ZERO,
     };
     let mut sources = vec![source(&toy.input, SourceKind::Durable)];
     if let Some(soft) = &toy.soft {
