@@ -14,6 +14,7 @@ mod halt;
 use std::collections::{BTreeMap, HashMap};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use runtime::{
@@ -45,6 +46,9 @@ struct ToySettings {
     /// When set, a second input of as many partitions, and the topic whose partitions stand for those of both.
     companion: Option<String>,
     units: Option<String>,
+    /// How long the messages of that second input wait for company, in milliseconds.
+    #[serde(default)]
+    companion_patience_ms: u64,
     /// A soft topic, read only with `ownership`; its last value is published with each count.
     soft: Option<String>,
 }
@@ -58,19 +62,22 @@ async fn service(
         partitions: toy.partitions,
         dead_letters: toy.dead_letters.as_str().into(),
         kind,
-        patience: std::time::Duration::ZERO,
+        patience: Duration::ZERO,
     };
     let mut sources = vec![source(&toy.input, SourceKind::Durable)];
     if let Some(soft) = &toy.soft {
         sources.push(source(
             soft,
             SourceKind::Soft {
-                window: std::time::Duration::from_secs(30),
+                window: Duration::from_secs(30),
             },
         ));
     }
     let companion = toy.companion.as_deref();
-    sources.extend(companion.map(|topic| source(topic, SourceKind::Durable)));
+    sources.extend(companion.map(|topic| SourceTopic {
+        patience: Duration::from_millis(toy.companion_patience_ms),
+        ..source(topic, SourceKind::Durable)
+    }));
     let topology = match (&toy.ownership, &toy.units) {
         (Some(topic), _) => Topology::group_lanes(topic, [(0, LaneId::new("all"), sources)]),
         (None, Some(units)) => Topology::companion_lanes([Companions {

@@ -14,6 +14,7 @@ mod lag;
 mod missing_commit;
 mod operator;
 mod outage;
+mod patience;
 mod poison;
 mod rebalance;
 mod refusal;
