@@ -127,8 +127,8 @@ fn section_or_empty<T: DeserializeOwned>(figment: &Figment, name: &str) -> Resul
 pub struct KafkaSettings {
     /// Bootstrap brokers, `host:port[,host:port]`. Wrong: the process starts, finds nobody and never becomes ready.
     pub brokers: String,
-    /// Any librdkafka property for all clients (security.protocol, sasl.*, compression.type, ...). The properties that exactly-once
-    /// depends on are set by the runtime and cannot be overridden here.
+    /// Any librdkafka property for all clients (security.protocol, sasl.*, compression.type, ...). The properties that
+    /// exactly-once depends on are set by the runtime and cannot be overridden here.
     #[serde(default)]
     pub properties: std::collections::BTreeMap<String, String>,
 }

@@ -106,10 +106,11 @@ impl<P: Processor> Engine<P> {
         let (mut ids, mut due, mut queued) = (Vec::new(), false, 0);
         for (id, running) in self.running() {
             let untidy = running.tidy_at(&self.slots[id].lane, idle, refresh) <= instant;
-            if untidy || running.has_events(now) {
+            let is_due = untidy || running.is_due(now, instant);
+            if is_due || !running.queue.is_empty() {
                 ids.push(id.clone());
             }
-            due |= untidy || running.is_due(now, instant);
+            due |= is_due;
             queued += running.queue.len();
         }
         if !due && queued < COMPANY {

@@ -63,7 +63,6 @@ impl Settler {
             .set("transactional.id", format!("swiftctl.{topic}"))
             .set("transaction.timeout.ms", "10000")
             .set("message.max.bytes", "2000000")
-            .set("compression.type", "lz4")
             .set("linger.ms", "0")
             .set("retry.backoff.ms", "5");
         let producer: ThreadedProducer<_> = config.create().context("a Kafka producer")?;
