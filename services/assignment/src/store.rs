@@ -4,23 +4,24 @@
 //! that memory and tables differ: nothing of that cycle may become known. Rows come sorted, so that cycles of different
 //! instances, which meet only in `active_trips` and the unique indexes of `assignments`, wait for each other in one order.
 
+mod commitments;
 mod drives;
 mod load;
 mod orders;
 
-use std::collections::BTreeSet;
-
 use chrono::{DateTime, Utc};
-use dispatch::{OrderId, Shift};
+use dispatch::Shift;
 use runtime::ApplyError;
-use sqlx::{PgConnection, Row};
+use sqlx::postgres::PgArguments;
+use sqlx::query::Query;
+use sqlx::{PgConnection, Postgres, Row};
 use thiserror::Error;
-use uuid::Uuid;
 
-use crate::book::{Changes, Commitment, DriverRow, EndedRow};
+use crate::book::{Changes, DriverRow, EndedRow};
 use crate::metric;
 use crate::units::stored;
 
+pub use commitments::commit;
 pub use load::{StoredLane, load, recall};
 pub use orders::purge;
 
@@ -106,140 +107,6 @@ async fn release(tx: &mut PgConnection, drivers: &[impl AsRef<str>]) -> Result<(
     Ok(())
 }
 
-/// Stores commitments, and returns the orders whose drivers belong to another geo, by a trip or because they came on duty there
-/// since: those are not stored.
-///
-/// `active_trips`, `drivers` and the unique indexes decide; a driver or order that is taken in its own geo is a miss.
-pub async fn commit<'a>(
-    tx: &mut PgConnection,
-    commitments: &[OfGeo<'a, Commitment<'_>>],
-) -> Result<BTreeSet<(&'a str, OrderId)>, StoreError> {
-    let mut rows: Vec<_> = commitments.to_vec();
-    rows.sort_by(|a, b| {
-        a.1.assignment
-            .driver_id
-            .cmp(&b.1.assignment.driver_id)
-            .then(a.0.cmp(b.0))
-            .then(a.1.assignment.position.cmp(&b.1.assignment.position))
-    });
-    if rows.is_empty() {
-        return Ok(BTreeSet::new());
-    }
-    let stored_orders = insert(tx, &rows).await?;
-    metric::checked("exclusive_in_tables", rows.len() as u64, 0);
-    let is_stored =
-        |row: &Commitment<'_>| stored_orders.contains(&row.assignment.request.order_id.0);
-    let taken: Vec<_> = rows.iter().filter(|(_, row)| !is_stored(row)).collect();
-    let refused: BTreeSet<_> = taken
-        .iter()
-        .map(|(geo, row)| (*geo, row.assignment.request.order_id))
-        .collect();
-    if !refused.is_empty() {
-        // Whoever holds the driver elsewhere may have let him go a moment ago; who holds him here is a contradiction.
-        let statement = "SELECT count(*) FROM assignments a \
-            JOIN UNNEST($1::text[], $2::text[], $3::uuid[], $4::smallint[], $5::uuid[]) \
-                AS u(geo, driver_id, trip_id, trip_position, order_id) ON a.geo = u.geo \
-            WHERE a.active AND (a.order_id = u.order_id OR a.driver_id = u.driver_id \
-                AND (a.trip_id <> u.trip_id OR a.trip_position = u.trip_position))";
-        let (mut geos, mut names, mut trips) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut positions, mut orders) = (Vec::new(), Vec::new());
-        for (geo, row) in taken {
-            geos.push(*geo);
-            names.push(row.assignment.driver_id.as_str());
-            trips.push(row.assignment.trip_id.0);
-            positions.push(i16::from(row.assignment.position));
-            orders.push(row.assignment.request.order_id.0);
-        }
-        let query = sqlx::query_scalar::<_, i64>(statement)
-            .bind(geos)
-            .bind(names)
-            .bind(trips)
-            .bind(positions)
-            .bind(orders);
-        let contradictions = query.fetch_one(&mut *tx).await?;
-        if contradictions > 0 {
-            metric::checked("exclusive_in_tables", 0, 1);
-            let expected = rows.len();
-            return Err(StoreError::Missed {
-                table: "assignments",
-                expected,
-                rows: expected - refused.len(),
-            });
-        }
-        let drivers: Vec<_> = rows
-            .iter()
-            .map(|(_, row)| row.assignment.driver_id.as_str())
-            .collect();
-        release(tx, &drivers).await?;
-    }
-    Ok(refused)
-}
-
-/// Inserts the orders of those drivers who can be had for their trips; returns the orders that went in.
-async fn insert(
-    tx: &mut PgConnection,
-    rows: &[OfGeo<'_, Commitment<'_>>],
-) -> Result<BTreeSet<Uuid>, StoreError> {
-    let mut geos = Vec::with_capacity(rows.len());
-    let (mut orders, mut order_versions, mut attempts, mut drivers) =
-        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let (mut decided, mut arrives, mut trips, mut positions, mut duties) =
-        (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for (
-        geo,
-        Commitment {
-            order_version,
-            assignment,
-            duty_at,
-        },
-    ) in rows
-    {
-        geos.push(*geo);
-        orders.push(assignment.request.order_id.0);
-        order_versions.push(*order_version);
-        attempts.push(assignment.request.attempt as i32);
-        drivers.push(assignment.driver_id.as_str());
-        decided.push(stored(assignment.decided_at));
-        arrives.push(stored(assignment.arrives_at));
-        trips.push(assignment.trip_id.0);
-        positions.push(i16::from(assignment.position));
-        duties.push(duty_at.map(stored));
-    }
-    let statement = "WITH input AS ( \
-            SELECT * FROM (SELECT UNNEST($1::text[]) AS geo, UNNEST($2::uuid[]) AS order_id, \
-                UNNEST($3::int[]) AS order_version, UNNEST($4::int[]) AS attempt, UNNEST($5::text[]) AS driver_id, \
-                UNNEST($6::timestamptz[]) AS decided_at, UNNEST($7::timestamptz[]) AS arrives_at, \
-                UNNEST($8::uuid[]) AS trip_id, UNNEST($9::smallint[]) AS trip_position, \
-                UNNEST($10::timestamptz[]) AS duty_at) AS u \
-            WHERE NOT EXISTS (SELECT FROM drivers e WHERE e.driver_id = u.driver_id AND e.geo <> u.geo AND e.on_duty \
-                AND e.duty_at > u.duty_at) \
-        ), held AS ( \
-            INSERT INTO active_trips AS t (driver_id, geo, trip_id) \
-            SELECT DISTINCT ON (driver_id) driver_id, geo, trip_id FROM input ORDER BY driver_id, geo \
-            ON CONFLICT (driver_id) DO UPDATE SET trip_id = t.trip_id WHERE t.trip_id = EXCLUDED.trip_id \
-            RETURNING driver_id, trip_id \
-        ) \
-        INSERT INTO assignments (geo, order_id, order_version, attempt, driver_id, version, active, phase, \
-            phase_at, decided_at, arrives_at, trip_id, trip_position) \
-        SELECT u.geo, u.order_id, u.order_version, u.attempt, u.driver_id, 1, true, 'offered', \
-            u.decided_at, u.decided_at, u.arrives_at, u.trip_id, u.trip_position \
-        FROM input u JOIN held USING (driver_id, trip_id) \
-        ON CONFLICT DO NOTHING RETURNING order_id";
-    let query = sqlx::query_scalar(statement)
-        .bind(geos)
-        .bind(orders)
-        .bind(order_versions)
-        .bind(attempts);
-    let query = query
-        .bind(drivers)
-        .bind(decided)
-        .bind(arrives)
-        .bind(trips)
-        .bind(positions)
-        .bind(duties);
-    Ok(query.fetch_all(tx).await?.into_iter().collect())
-}
-
 /// Stores everything but commitments and ends.
 pub async fn save(
     tx: &mut PgConnection,
@@ -294,14 +161,12 @@ async fn advance(tx: &mut PgConnection, lanes: &[OfGeo<'_, Changes>]) -> Result<
         .bind(orders)
         .bind(order_versions)
         .bind(attempts);
-    let done = query
+    let query = query
         .bind(versions)
         .bind(phases)
         .bind(instants)
-        .bind(reported)
-        .execute(tx)
-        .await?;
-    exactly("assignments", expected, done.rows_affected())
+        .bind(reported);
+    change(tx, "assignments", expected, query).await
 }
 
 /// The bound columns of drivers as rows, for insertion and update alike.
@@ -326,7 +191,6 @@ const INSERT_DRIVERS: &str = concat!(
         last_drop_at, last_drop_lat, last_drop_lon, next_shift_starts_at, next_shift_ends_at, next_shift_lat, next_shift_lon \
     FROM ",
     given_drivers!(),
-    " ON CONFLICT DO NOTHING"
 );
 
 const UPDATE_DRIVERS: &str = concat!(
@@ -424,8 +288,25 @@ async fn save_drivers(
         .bind(shift(|shift| stored(shift.ends)))
         .bind(begins(|point| point.lat()))
         .bind(begins(|point| point.lon()));
-    let done = query.execute(tx).await?;
-    exactly("drivers", rows.len(), done.rows_affected())
+    change(tx, "drivers", rows.len(), query).await
+}
+
+/// Changes rows by one statement: all that memory says there are to be changed or inserted, or a miss.
+async fn change(
+    tx: &mut PgConnection,
+    table: &'static str,
+    expected: usize,
+    statement: Query<'_, Postgres, PgArguments>,
+) -> Result<(), StoreError> {
+    match statement.execute(tx).await {
+        Err(error) if is_taken(&error) => exactly(table, expected, 0),
+        done => exactly(table, expected, done?.rows_affected()),
+    }
+}
+
+/// Whether an insertion failed because a row of it is there already.
+fn is_taken(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Database(error) if error.is_unique_violation())
 }
 
 /// Compare-and-set: all rows or a miss.

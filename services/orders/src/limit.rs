@@ -36,12 +36,10 @@ pub fn is_plausible(instant: DateTime<Utc>) -> bool {
 
 /// The instant itself, when it is plausible.
 pub fn nearest_instant(instant: DateTime<Utc>) -> DateTime<Utc> {
-    let (first, last) = (at(INSTANTS.start), at(INSTANTS.end - 1));
     if is_plausible(instant) {
-        instant
-    } else {
-        instant.clamp(first, last)
+        return instant;
     }
+    instant.clamp(at(INSTANTS.start), at(INSTANTS.end - 1))
 }
 
 fn at(seconds: i64) -> DateTime<Utc> {

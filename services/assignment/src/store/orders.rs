@@ -9,7 +9,7 @@ use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
 use uuid::Uuid;
 
-use super::{OfGeo, StoreError, exactly};
+use super::{OfGeo, StoreError, change};
 use crate::book::{Changes, OrderRow, RequestRow};
 use crate::order::OpenOrder;
 use crate::units::stored;
@@ -40,7 +40,6 @@ const INSERT: &str = concat!(
         placed_at, requested_at, search_radius_m, cooled::jsonb \
     FROM ",
     given_orders!(),
-    " ON CONFLICT DO NOTHING"
 );
 
 const UPDATE: &str = concat!(
@@ -82,8 +81,7 @@ pub(super) async fn save(
     for (statement, columns) in [(INSERT, new), (UPDATE, known)] {
         let expected = columns.geos.len();
         if expected > 0 {
-            let done = columns.bind(statement, now).execute(&mut *tx).await?;
-            exactly(TABLE, expected, done.rows_affected())?;
+            change(tx, TABLE, expected, columns.bind(statement, now)).await?;
         }
     }
     let expected = gone.geos.len();
@@ -92,7 +90,7 @@ pub(super) async fn save(
             .bind(gone.geos)
             .bind(gone.orders)
             .bind(gone.versions);
-        exactly(TABLE, expected, query.execute(tx).await?.rows_affected())?;
+        change(tx, TABLE, expected, query).await?;
     }
     Ok(())
 }
