@@ -124,6 +124,36 @@ async fn a_driver_who_holds_an_order_of_another_geo_is_refused_by_the_index_and_
 }
 
 #[tokio::test]
+async fn a_driver_who_is_taken_elsewhere_keeps_no_other_from_his_order() {
+    let pool = pool().await;
+    let mut tx = pool.begin().await.unwrap();
+    assigned(&mut tx).await;
+    let mut elsewhere = load(&mut tx, "elsewhere").await;
+    let events = [
+        online("ada", second(1), 10),
+        online("bob", second(1), 20),
+        requested(2, 1, second(1), 60),
+        requested(4, 1, second(1), 60),
+    ];
+    decide(&mut elsewhere, &mut tx, &events, second(1)).await;
+    let (facts, ticked) = finish(&mut elsewhere, &mut tx, "elsewhere", second(1))
+        .await
+        .unwrap();
+    let [Fact::DriverAssigned(assigned)] = &facts[..] else {
+        panic!("{facts:?}");
+    };
+    assert_eq!(assigned.driver_id, "bob");
+    assert_eq!(ticked.unwrap().refused.len(), 1);
+    let stored: Vec<(String, String)> =
+        sqlx::query_as("SELECT geo, driver_id FROM assignments ORDER BY driver_id")
+            .fetch_all(&mut *tx)
+            .await
+            .unwrap();
+    let row = |geo: &str, driver: &str| (geo.to_owned(), driver.to_owned());
+    assert_eq!(stored, [row(GEO, "ada"), row("elsewhere", "bob")]);
+}
+
+#[tokio::test]
 async fn a_driver_or_order_that_is_taken_in_its_own_geo_is_a_contradiction() {
     let pool = pool().await;
     let mut tx = pool.begin().await.unwrap();
