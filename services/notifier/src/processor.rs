@@ -80,22 +80,57 @@ impl Notifier {
             operations_webhook: settings.operations_webhook.clone(),
         }
     }
+
+    fn heed<M>(&self, event: &M) -> Heard
+    where
+        M: contracts::Message,
+        for<'a> Occurrence: From<&'a M>,
+    {
+        if self.rules.concern(event.contract().name) {
+            let occurrence = Occurrence::from(event);
+            Heard::Concerning(occurrence.watched_by(self.operations_webhook.clone()))
+        } else {
+            Heard::Other {
+                geo: event.geo().to_owned(),
+            }
+        }
+    }
+}
+
+/// An event that came.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "boxing would cost an allocation per event"
+)]
+pub enum Heard {
+    /// A rule names it.
+    Concerning(Occurrence),
+    /// None does, so there is nothing to tell.
+    Other { geo: String },
+}
+
+impl Heard {
+    fn geo(&self) -> &str {
+        match self {
+            Self::Concerning(occurrence) => &occurrence.geo,
+            Self::Other { geo } => geo,
+        }
+    }
 }
 
 impl Processor for Notifier {
-    type Event = Occurrence;
+    type Event = Heard;
     type State = LaneState;
     type Timer = Timer;
     type Call = Post;
     type Answer = Answer;
 
-    async fn decode(&self, message: &Message) -> Result<Occurrence, DecodeError> {
-        let occurrence: Occurrence = if message.source.topic.starts_with("orders.") {
-            (&binding::decode::<OrdersEvent>(&self.codec, message).await?).into()
+    async fn decode(&self, message: &Message) -> Result<Heard, DecodeError> {
+        Ok(if message.source.topic.starts_with("orders.") {
+            self.heed(&binding::decode::<OrdersEvent>(&self.codec, message).await?)
         } else {
-            (&binding::decode::<DriverAssignmentEvent>(&self.codec, message).await?).into()
-        };
-        Ok(occurrence.watched_by(self.operations_webhook.clone()))
+            self.heed(&binding::decode::<DriverAssignmentEvent>(&self.codec, message).await?)
+        })
     }
 
     async fn load(
@@ -260,18 +295,17 @@ impl Desk<'_> {
         &mut self,
         index: usize,
         lane: &mut LaneCycle<'_, Notifier>,
-        received: Received<Occurrence>,
+        received: Received<Heard>,
     ) -> Result<Verdict, ApplyError> {
-        let Received {
-            event: occurrence,
-            trace,
-            ..
-        } = received;
-        let expected = lane.state.geo.as_str();
-        if occurrence.geo != expected {
-            let message = format!("geo = {:?}: this topic is of {expected:?}", occurrence.geo);
+        let Received { event, trace, .. } = received;
+        let (geo, expected) = (event.geo(), lane.state.geo.as_str());
+        if geo != expected {
+            let message = format!("geo = {geo:?}: this topic is of {expected:?}");
             return Ok(Verdict::Reject(Reject::new("wrong_geo", message)));
         }
+        let Heard::Concerning(occurrence) = event else {
+            return Ok(Verdict::Skip("nobody_to_tell"));
+        };
         self.overtake(index, lane, &occurrence);
         let before = self.candidates.len();
         for rule in self.processor.rules.of(occurrence.event) {

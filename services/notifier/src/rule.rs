@@ -136,6 +136,11 @@ impl Rules {
             .any(|rule| rule.until.iter().any(|until| until == event))
     }
 
+    /// Whether anybody is told of this event, or it makes any message pointless.
+    pub fn concern(&self, event: &str) -> bool {
+        self.of(event).next().is_some() || self.is_an_end(event)
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = &Rule> {
         self.rules.iter()
     }
@@ -208,6 +213,25 @@ mod tests {
             .map(|rule| rule.recipient)
             .collect();
         assert_eq!(assigned, [Side::Customer, Side::Driver]);
+    }
+
+    #[test]
+    fn events_concern_nobody_unless_a_rule_begins_or_ends_with_them() {
+        let rules = Rules::standard();
+        for rule in rules.iter() {
+            assert!(rules.concern(&rule.event));
+            assert!(rule.until.iter().all(|end| rules.concern(end)));
+        }
+        assert!(!rules.concern("OrderAccepted") && !rules.concern("DriverAssigned"));
+        let ends_only = Rules {
+            rules: vec![Rule {
+                until: vec!["PickupConfirmed".into()],
+                ..Rules::standard().rules.remove(0)
+            }],
+        };
+        assert!(
+            ends_only.concern("PickupConfirmed") && ends_only.of("PickupConfirmed").count() == 0
+        );
     }
 
     #[test]

@@ -33,54 +33,48 @@ pub async fn commit<'a>(
     if rows.is_empty() {
         return Ok(BTreeSet::new());
     }
-    let stored_orders = insert(tx, &rows).await?;
+    let stored = insert(tx, &rows).await?;
     metric::checked("exclusive_in_tables", rows.len() as u64, 0);
-    let is_stored =
-        |row: &Commitment<'_>| stored_orders.contains(&row.assignment.request.order_id.0);
-    let taken: Vec<_> = rows.iter().filter(|(_, row)| !is_stored(row)).collect();
-    let refused: BTreeSet<_> = taken
-        .iter()
-        .map(|(geo, row)| (*geo, row.assignment.request.order_id))
-        .collect();
-    if !refused.is_empty() {
-        // Whoever holds the driver elsewhere may have let him go a moment ago; who holds him here is a contradiction.
-        let statement = "SELECT count(*) FROM assignments a \
-            JOIN UNNEST($1::text[], $2::text[], $3::uuid[], $4::smallint[], $5::uuid[]) \
-                AS u(geo, driver_id, trip_id, trip_position, order_id) ON a.geo = u.geo \
-            WHERE a.active AND (a.order_id = u.order_id OR a.driver_id = u.driver_id \
-                AND (a.trip_id <> u.trip_id OR a.trip_position = u.trip_position))";
-        let (mut geos, mut names, mut trips) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut positions, mut orders) = (Vec::new(), Vec::new());
-        for (geo, row) in taken {
-            geos.push(*geo);
-            names.push(row.assignment.driver_id.as_str());
-            trips.push(row.assignment.trip_id.0);
-            positions.push(i16::from(row.assignment.position));
-            orders.push(row.assignment.request.order_id.0);
-        }
-        let query = sqlx::query_scalar::<_, i64>(statement)
-            .bind(geos)
-            .bind(names)
-            .bind(trips)
-            .bind(positions)
-            .bind(orders);
-        let contradictions = query.fetch_one(&mut *tx).await?;
-        if contradictions > 0 {
+    let is_taken = |(_, row): &&OfGeo<'_, Commitment<'_>>| {
+        !stored.contains(&row.assignment.request.order_id.0)
+    };
+    let taken: Vec<_> = rows.iter().filter(is_taken).cloned().collect();
+    if !taken.is_empty() {
+        if contradicts(tx, &taken).await? {
             metric::checked("exclusive_in_tables", 0, 1);
-            let expected = rows.len();
             return Err(StoreError::Missed {
                 table: "assignments",
-                expected,
-                rows: expected - refused.len(),
+                expected: rows.len(),
+                rows: rows.len() - taken.len(),
             });
         }
-        let drivers: Vec<_> = rows
-            .iter()
-            .map(|(_, row)| row.assignment.driver_id.as_str())
-            .collect();
-        release(tx, &drivers).await?;
+        release(tx, &Commitments::of(&rows).drivers).await?;
     }
-    Ok(refused)
+    let refused = taken.iter();
+    Ok(refused
+        .map(|(geo, row)| (*geo, row.assignment.request.order_id))
+        .collect())
+}
+
+/// Whether any of those who could not be had is held in his own geo. Who holds him elsewhere may have let him go a moment
+/// ago; who holds him here is a contradiction.
+async fn contradicts(
+    tx: &mut PgConnection,
+    taken: &[OfGeo<'_, Commitment<'_>>],
+) -> Result<bool, StoreError> {
+    let statement = "SELECT EXISTS (SELECT FROM assignments a \
+        JOIN UNNEST($1::text[], $2::text[], $3::uuid[], $4::smallint[], $5::uuid[]) \
+            AS u(geo, driver_id, trip_id, trip_position, order_id) ON a.geo = u.geo \
+        WHERE a.active AND (a.order_id = u.order_id OR a.driver_id = u.driver_id \
+            AND (a.trip_id <> u.trip_id OR a.trip_position = u.trip_position)))";
+    let taken = Commitments::of(taken);
+    let query = sqlx::query_scalar(statement)
+        .bind(taken.geos)
+        .bind(taken.drivers)
+        .bind(taken.trips)
+        .bind(taken.positions)
+        .bind(taken.orders);
+    Ok(query.fetch_one(tx).await?)
 }
 
 /// The insertion of commitments, with what to do where a driver has a trip, and where an order or a place of a trip is taken.
