@@ -154,6 +154,47 @@ async fn a_driver_who_is_taken_elsewhere_keeps_no_other_from_his_order() {
 }
 
 #[tokio::test]
+async fn of_many_commitments_those_alone_are_refused_that_cannot_be_had() {
+    let pool = pool().await;
+    let mut tx = pool.begin().await.unwrap();
+    let book = assigned(&mut tx).await;
+    let held = book.scheduler().assignment_of(order_id(1)).unwrap();
+    let many: Vec<_> = (100..200)
+        .map(|number| {
+            let mut assignment = held.clone();
+            assignment.request.order_id = order_id(number);
+            assignment.driver_id = DriverId::new(format!("driver-{number}"));
+            assignment.trip_id = TripId(order(number));
+            assignment
+        })
+        .collect();
+    let commit = |assignment| {
+        let commitment = Commitment {
+            order_version: 1,
+            assignment,
+            duty_at: None,
+        };
+        ("elsewhere", commitment)
+    };
+    let mut ada = many[0].clone();
+    ada.driver_id = DriverId::new("ada");
+    let all: Vec<_> = [&ada].into_iter().chain(&many[1..]).map(commit).collect();
+    let refused = store::commit(&mut tx, &all).await.unwrap();
+    assert_eq!(refused, [("elsewhere", order_id(100))].into());
+    let stored: i64 = sqlx::query_scalar("SELECT count(*) FROM assignments WHERE active")
+        .fetch_one(&mut *tx)
+        .await
+        .unwrap();
+    assert_eq!(stored, 1 + 99);
+    let trips: i64 = sqlx::query_scalar("SELECT count(*) FROM active_trips")
+        .fetch_one(&mut *tx)
+        .await
+        .unwrap();
+    assert_eq!(trips, stored);
+    missed(store::commit(&mut tx, &all[1..]).await, "assignments");
+}
+
+#[tokio::test]
 async fn a_driver_or_order_that_is_taken_in_its_own_geo_is_a_contradiction() {
     let pool = pool().await;
     let mut tx = pool.begin().await.unwrap();

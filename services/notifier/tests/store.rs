@@ -91,6 +91,19 @@ async fn a_notification_is_new_once_within_a_cycle_and_ever_after() {
 }
 
 #[tokio::test]
+async fn of_many_notifications_those_are_new_that_were_not_there() {
+    let mut db = connection().await;
+    let sent = || notification(RecipientKind::Customer, Route::Log, Step::Sent);
+    let many: Vec<_> = (0..100).map(|_| sent()).collect();
+    let all: Vec<_> = many.iter().collect();
+    assert_eq!(insert(&all, &mut db).await, 100);
+    let one = sent();
+    let again: Vec<_> = all.into_iter().chain([&one, &one]).collect();
+    assert_eq!(insert(&again, &mut db).await, 1);
+    assert_eq!(insert(&again, &mut db).await, 0);
+}
+
+#[tokio::test]
 async fn every_state_channel_and_recipient_is_allowed() {
     let mut db = connection().await;
     let reasons = [

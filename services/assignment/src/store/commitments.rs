@@ -113,25 +113,27 @@ const INSERT_POSSIBLE: &str = insert_commitments!(
     "ON CONFLICT DO NOTHING"
 );
 
+/// So many rows and more are tried as a whole first: with fewer it costs less to look than to set a savepoint.
+const MANY: usize = 50;
+
 /// Inserts the orders of those drivers who can be had for their trips; returns the orders that went in.
 async fn insert(
     tx: &mut PgConnection,
     rows: &[OfGeo<'_, Commitment<'_>>],
 ) -> Result<BTreeSet<Uuid>, StoreError> {
     let columns = Commitments::of(rows);
-    let mut attempt = tx.begin().await?;
-    let inserted = columns.bind(INSERT_ALL).fetch_all(&mut *attempt).await;
-    let orders = match inserted {
-        Err(error) if is_taken(&error) => {
-            attempt.rollback().await?;
-            columns.bind(INSERT_POSSIBLE).fetch_all(tx).await?
+    if rows.len() >= MANY {
+        let mut attempt = tx.begin().await?;
+        match columns.bind(INSERT_ALL).fetch_all(&mut *attempt).await {
+            Err(error) if is_taken(&error) => attempt.rollback().await?,
+            inserted => {
+                let orders = inserted?;
+                attempt.commit().await?;
+                return Ok(orders.into_iter().collect());
+            }
         }
-        inserted => {
-            let orders = inserted?;
-            attempt.commit().await?;
-            orders
-        }
-    };
+    }
+    let orders = columns.bind(INSERT_POSSIBLE).fetch_all(tx).await?;
     Ok(orders.into_iter().collect())
 }
 
