@@ -190,12 +190,14 @@ fn send(pid: u32, signal: Signal) {
 
 fn started_from_proc(pid: u32) -> Option<String> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in parentheses may hold anything: count from its end. Then state is field 3 of proc(5), starttime field 22.
+    // The name in parentheses may hold anything: count from its end. Then state is field 3 of proc(5), num_threads field 20,
+    // starttime field 22.
     let mut fields = stat[stat.rfind(')')? + 1..].split_whitespace();
-    if matches!(fields.next()?, "Z" | "X") {
-        return None;
-    }
-    fields.nth(18).map(str::to_owned)
+    let has_ended = matches!(fields.next()?, "Z" | "X");
+    // The first thread may have ended before others, which hold files and ports open until they have.
+    let is_last = fields.nth(16)?.parse::<u32>().ok()? <= 1;
+    let started = fields.nth(1)?;
+    (!(has_ended && is_last)).then(|| started.to_owned())
 }
 
 fn started_from_ps(pid: u32) -> Option<String> {
