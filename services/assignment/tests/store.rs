@@ -9,43 +9,17 @@ use std::collections::BTreeSet;
 use assignment::book::{Book, Changes, Commitment};
 use assignment::decide::Word;
 use assignment::order::OrderState;
-use assignment::store::{self, StoreError};
+use assignment::store;
 use contracts::Message as _;
 use contracts::streams::DriverAssignmentEvent as Fact;
 use dispatch::{At, DriverId, TripId};
-use fixture::tables::{cycle, decide, finish, load, load_under, pool};
+use fixture::tables::{assigned, cycle, decide, finish, load, load_under, missed, pool};
 use fixture::{
     GEO, cancelled, online, order, order_id, origin, ping, prep_changed, requested, says, second,
     trace,
 };
-use runtime::{ApplyError, Verdict};
+use runtime::Verdict;
 use sqlx::PgConnection;
-
-/// Ada on duty and assigned to order 1 at second 0.
-async fn assigned(tx: &mut PgConnection) -> Book {
-    let mut book = load(tx, GEO).await;
-    let facts = cycle(
-        &mut book,
-        tx,
-        &[online("ada", second(0), 10), requested(1, 3, second(0), 60)],
-        second(0),
-    )
-    .await;
-    assert!(matches!(&facts[..], [Fact::DriverAssigned(_)]), "{facts:?}");
-    book
-}
-
-fn missed(outcome: Result<impl std::fmt::Debug, StoreError>, table: &str) {
-    let error = outcome.expect_err("memory and tables differ");
-    assert!(
-        matches!(&error, StoreError::Missed { table: missed, .. } if *missed == table),
-        "{error}"
-    );
-    assert!(
-        matches!(ApplyError::from(error), ApplyError::Transient(_)),
-        "the lane has to be loaded again"
-    );
-}
 
 #[tokio::test]
 async fn a_story_leaves_the_rows_that_tell_it() {
@@ -121,77 +95,6 @@ async fn a_driver_who_holds_an_order_of_another_geo_is_refused_by_the_index_and_
         1,
         "the order still waits"
     );
-}
-
-#[tokio::test]
-async fn a_driver_who_is_taken_elsewhere_keeps_no_other_from_his_order() {
-    let pool = pool().await;
-    let mut tx = pool.begin().await.unwrap();
-    assigned(&mut tx).await;
-    let mut elsewhere = load(&mut tx, "elsewhere").await;
-    let events = [
-        online("ada", second(1), 10),
-        online("bob", second(1), 20),
-        requested(2, 1, second(1), 60),
-        requested(4, 1, second(1), 60),
-    ];
-    decide(&mut elsewhere, &mut tx, &events, second(1)).await;
-    let (facts, ticked) = finish(&mut elsewhere, &mut tx, "elsewhere", second(1))
-        .await
-        .unwrap();
-    let [Fact::DriverAssigned(assigned)] = &facts[..] else {
-        panic!("{facts:?}");
-    };
-    assert_eq!(assigned.driver_id, "bob");
-    assert_eq!(ticked.unwrap().refused.len(), 1);
-    let stored: Vec<(String, String)> =
-        sqlx::query_as("SELECT geo, driver_id FROM assignments ORDER BY driver_id")
-            .fetch_all(&mut *tx)
-            .await
-            .unwrap();
-    let row = |geo: &str, driver: &str| (geo.to_owned(), driver.to_owned());
-    assert_eq!(stored, [row(GEO, "ada"), row("elsewhere", "bob")]);
-}
-
-#[tokio::test]
-async fn of_many_commitments_those_alone_are_refused_that_cannot_be_had() {
-    let pool = pool().await;
-    let mut tx = pool.begin().await.unwrap();
-    let book = assigned(&mut tx).await;
-    let held = book.scheduler().assignment_of(order_id(1)).unwrap();
-    let many: Vec<_> = (100..200)
-        .map(|number| {
-            let mut assignment = held.clone();
-            assignment.request.order_id = order_id(number);
-            assignment.driver_id = DriverId::new(format!("driver-{number}"));
-            assignment.trip_id = TripId(order(number));
-            assignment
-        })
-        .collect();
-    let commit = |assignment| {
-        let commitment = Commitment {
-            order_version: 1,
-            assignment,
-            duty_at: None,
-        };
-        ("elsewhere", commitment)
-    };
-    let mut ada = many[0].clone();
-    ada.driver_id = DriverId::new("ada");
-    let all: Vec<_> = [&ada].into_iter().chain(&many[1..]).map(commit).collect();
-    let refused = store::commit(&mut tx, &all).await.unwrap();
-    assert_eq!(refused, [("elsewhere", order_id(100))].into());
-    let stored: i64 = sqlx::query_scalar("SELECT count(*) FROM assignments WHERE active")
-        .fetch_one(&mut *tx)
-        .await
-        .unwrap();
-    assert_eq!(stored, 1 + 99);
-    let trips: i64 = sqlx::query_scalar("SELECT count(*) FROM active_trips")
-        .fetch_one(&mut *tx)
-        .await
-        .unwrap();
-    assert_eq!(trips, stored);
-    missed(store::commit(&mut tx, &all[1..]).await, "assignments");
 }
 
 #[tokio::test]
