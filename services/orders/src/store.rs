@@ -61,8 +61,7 @@ pub async fn load(ids: &[Uuid], tx: &mut PgConnection) -> Result<Vec<Order>, Sto
     .bind(ids)
     .fetch_all(tx)
     .await?;
-    let rows = rows.iter().enumerate();
-    rows.map(|(number, row)| order(row, number > 0)).collect()
+    rows.iter().map(order).collect()
 }
 
 /// Writes what a cycle changed. The set's early events are [`crate::early_store`]'s.
@@ -281,30 +280,18 @@ fn lines(items: &[OrderItem]) -> String {
 struct Cursor<'r> {
     row: &'r PgRow,
     column: usize,
-    /// Whether the columns' types are known to be those that are taken.
-    checked: bool,
 }
 
 impl<'r> Cursor<'r> {
     fn take<T: Decode<'r, Postgres> + Type<Postgres>>(&mut self) -> Result<T, sqlx::Error> {
-        let column = self.column;
         self.column += 1;
-        if self.checked {
-            self.row.try_get_unchecked(column)
-        } else {
-            self.row.try_get(column)
-        }
+        self.row.try_get(self.column - 1)
     }
 }
 
-/// Takes the columns of [`load`], in their order. The rows of an answer have the same types, so those of its first are `checked`
-/// for all.
-fn order(row: &PgRow, checked: bool) -> Result<Order, StoreError> {
-    let row = &mut Cursor {
-        row,
-        column: 0,
-        checked,
-    };
+/// Takes the columns of [`load`], in their order.
+fn order(row: &PgRow) -> Result<Order, StoreError> {
+    let row = &mut Cursor { row, column: 0 };
     let id: Uuid = row.take()?;
     let unreadable = |column, value: String| StoreError::Unreadable {
         order_id: id,
