@@ -189,9 +189,12 @@ fn send(pid: u32, signal: Signal) {
 }
 
 fn started_from_proc(pid: u32) -> Option<String> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in parentheses may hold anything: count from its end. Then state is field 3 of proc(5), num_threads field 20,
-    // starttime field 22.
+    started_of(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// Of a line of `/proc/<pid>/stat`, as proc(5) has it: field 3 is the state, 20 num_threads, 22 starttime.
+fn started_of(stat: &str) -> Option<String> {
+    // The name in parentheses may hold anything: count from its end.
     let mut fields = stat[stat.rfind(')')? + 1..].split_whitespace();
     let has_ended = matches!(fields.next()?, "Z" | "X");
     // The first thread may have ended before others, which hold files and ports open until they have.
@@ -225,6 +228,21 @@ mod tests {
         assert!(!stranger.is_alive());
         // Were it signalled, this test would die here.
         stranger.signal(Signal::Kill);
+    }
+
+    #[test]
+    fn a_process_has_ended_when_the_last_of_its_threads_has() {
+        let started = |state: &str, threads: u32| {
+            let stat = format!(
+                "7 (a) Z (b) {state} 1 7 7 0 -1 4 0 0 0 0 0 0 0 0 20 0 {threads} 0 123 0 0"
+            );
+            started_of(&stat)
+        };
+        assert_eq!(started("S", 1).as_deref(), Some("123"));
+        // Killed, but another thread still holds its port.
+        assert_eq!(started("Z", 2).as_deref(), Some("123"));
+        assert_eq!(started("Z", 1), None);
+        assert_eq!(started("X", 0), None);
     }
 
     #[test]
