@@ -26,6 +26,10 @@ use crate::stack::{
     ports::Wanted,
     state::{Engine, State},
 };
+use crate::workspace::Profile;
+
+/// What runs in production.
+const SHIPPED: [&str; 5] = ["orders", "payments", "assignment", "notifier", "swiftctl"];
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about, disable_help_subcommand = true)]
@@ -40,6 +44,10 @@ enum Command {
     Demo(demo::Options),
     /// Measure what it costs and how fast it is
     Bench(bench::Options),
+    /// Build the processors and swiftctl for release
+    Build,
+    /// Learn what release builds go by: run the processors and write down which paths they take
+    Learn,
     /// The local stack: Kafka, schema registry, PostgreSQL
     #[command(subcommand)]
     Stack(Stack),
@@ -128,6 +136,8 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Demo(options) => return demo::run(&options),
         Command::Bench(options) => return bench::run(&options),
         Command::Stack(command) => return stack_command(command),
+        Command::Build => workspace::build(&SHIPPED, Profile::Release)?,
+        Command::Learn => bench::learn()?,
         Command::Tidy => test::tidy()?,
         Command::Test { keep_stack, only } => test::run(only.as_deref(), keep_stack)?,
         Command::Schemas(Schemas::Check) => {

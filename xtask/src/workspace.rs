@@ -1,4 +1,7 @@
-//! Where the repository lies: every other path in this crate is built from here.
+//! Where the repository lies, and how its programs are built: every other path in this crate is built from here.
+//!
+//! Release builds go by a profile of the processors at work, kept in the repository (`learned`), as rustc's book has it under
+//! profile-guided optimisation. Cargo cannot name one in `Cargo.toml`, so only builds from here do.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,32 +15,79 @@ pub fn root() -> PathBuf {
     manifest.parent().map(Path::to_path_buf).unwrap_or(manifest)
 }
 
-/// How programs are built: for quick builds, or to run fast.
+/// How programs are built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Profile {
+    /// For quick builds.
     Development,
+    /// To run fast.
     Release,
+    /// For release, but counting which paths are taken how often.
+    Learning,
+}
+
+impl Profile {
+    /// Where builds of it leave everything.
+    fn target(self) -> PathBuf {
+        let target = std::env::var_os("CARGO_TARGET_DIR")
+            .map_or_else(|| root().join("target"), PathBuf::from);
+        match self {
+            Profile::Development | Profile::Release => target,
+            Profile::Learning => target.join("learning"),
+        }
+    }
+
+    /// What rustc is told beside what Cargo.toml says.
+    fn rustflags(self) -> Vec<String> {
+        match self {
+            Profile::Development => Vec::new(),
+            Profile::Release => vec![
+                format!("-Cprofile-use={}", learned().display()),
+                // Functions changed since are compiled as if nothing were known of them.
+                "-Cllvm-args=-no-pgo-warn-mismatch".to_owned(),
+            ],
+            Profile::Learning => vec![format!("-Cprofile-generate={}", counts().display())],
+        }
+    }
+}
+
+/// What `cargo xtask learn` has learned last.
+pub fn learned() -> PathBuf {
+    root().join("deploy/processors.profdata")
+}
+
+/// Where programs that learn leave what they have counted.
+pub fn counts() -> PathBuf {
+    Profile::Learning.target().join("counts")
 }
 
 /// A program of the workspace, where a build leaves it.
 pub fn binary(name: &str, profile: Profile) -> PathBuf {
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
     let directory = match profile {
         Profile::Development => "debug",
-        Profile::Release => "release",
+        Profile::Release | Profile::Learning => "release",
     };
-    target.join(directory).join(name)
+    profile.target().join(directory).join(name)
 }
 
 /// Builds programs of the workspace.
 pub fn build(packages: &[&str], profile: Profile) -> Result<()> {
     let mut arguments = vec!["build"];
-    if profile == Profile::Release {
+    if profile != Profile::Development {
         arguments.push("--release");
     }
     arguments.extend(packages.iter().flat_map(|package| ["--package", package]));
-    cargo(&arguments)
+    let mut command = cargo_command(&arguments);
+    command.env("CARGO_TARGET_DIR", profile.target());
+    let ours = profile.rustflags();
+    if !ours.is_empty() {
+        let given = std::env::var("RUSTFLAGS").unwrap_or_default();
+        let given = given.split_whitespace().map(str::to_owned);
+        let flags: Vec<String> = given.chain(ours).collect();
+        // A path may hold a space, but not this.
+        command.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
+    }
+    run(command)
 }
 
 /// Cargo, in the root of the checkout.
@@ -68,4 +118,26 @@ pub fn run(mut command: Command) -> Result<()> {
         );
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn release_builds_alone_go_by_a_profile_and_it_is_there() {
+        assert!(learned().is_file(), "cargo xtask learn");
+        let goes_by_one = |profile: Profile| {
+            let flags = profile.rustflags();
+            flags.iter().any(|flag| flag.starts_with("-Cprofile-use="))
+        };
+        assert!(goes_by_one(Profile::Release));
+        assert!(!goes_by_one(Profile::Development) && !goes_by_one(Profile::Learning));
+        let places = [Profile::Development, Profile::Release, Profile::Learning];
+        let places: std::collections::BTreeSet<_> = places
+            .iter()
+            .map(|profile| binary("orders", *profile))
+            .collect();
+        assert_eq!(places.len(), 3, "no build overwrites another's");
+    }
 }

@@ -11,6 +11,7 @@ mod drain;
 mod exposition;
 mod goals;
 mod history;
+mod learn;
 mod limits;
 mod machine;
 mod page;
@@ -23,7 +24,6 @@ mod scale;
 mod steady;
 mod usage;
 
-use std::cell::RefCell;
 use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
@@ -31,14 +31,15 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+pub use self::learn::learn;
+
 use self::drain::Setup;
 use self::machine::Machine;
 use self::results::Results;
 use self::rig::Site;
 use crate::process;
 use crate::stack;
-use crate::stack::dir::StackDir;
-use crate::workspace;
+use crate::workspace::Profile;
 
 #[derive(Args, Debug)]
 pub struct Options {
@@ -100,7 +101,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     let (results, mut failed) = if options.stored {
         (stored.clone(), Vec::new())
     } else {
-        measure(options)?
+        measure(options, Profile::Release)?
     };
     if options.page {
         let all = stored.updated(results.clone());
@@ -120,14 +121,11 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     Ok(ExitCode::FAILURE)
 }
 
-/// What was measured, and the parts that could not be: one that fails costs the others nothing.
-fn measure(options: &Options) -> Result<(Results, Vec<String>)> {
+/// What was measured of processors built so, and the parts that could not be: one that fails costs the others nothing.
+fn measure(options: &Options, profile: Profile) -> Result<(Results, Vec<String>)> {
     let load_before = machine::load()?;
     rig::build()?;
-    let site = Site {
-        dir: StackDir::at(&workspace::root().join(".stack/bench"))?,
-        versions: RefCell::new(None),
-    };
+    let site = Site::of(profile)?;
     let (mut results, mut failed) = (Results::default(), Vec::new());
     for part in Part::value_variants() {
         if !options.only.is_empty() && !options.only.contains(part) {

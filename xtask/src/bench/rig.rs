@@ -36,7 +36,7 @@ const NEVER_S: f64 = 1e9;
 /// How long tables may take to hold what the topics say.
 const STORED: Duration = Duration::from_secs(300);
 
-/// Builds what is measured.
+/// Builds what is measured, and what measures.
 pub fn build() -> Result<()> {
     eprintln!("bench: building for release");
     workspace::build(&PACKAGES, Profile::Release)
@@ -56,12 +56,25 @@ pub fn codec() -> Result<Value> {
 /// Where stacks stand, one after the other, and what they were made of.
 pub struct Site {
     pub dir: StackDir,
+    /// How the processors were built.
+    profile: Profile,
     pub versions: RefCell<Option<Versions>>,
+}
+
+impl Site {
+    pub fn of(profile: Profile) -> Result<Self> {
+        Ok(Self {
+            dir: StackDir::at(&workspace::root().join(".stack/bench"))?,
+            profile,
+            versions: RefCell::new(None),
+        })
+    }
 }
 
 /// A stack that runs, with topics and schemas.
 pub struct Rig {
     pub dir: StackDir,
+    profile: Profile,
     geos: Vec<String>,
     /// Directory of a catalogue that is not the build's.
     catalogue: Option<PathBuf>,
@@ -94,6 +107,7 @@ impl Rig {
         swiftctl(&state, Profile::Release, &apply)?;
         Ok(Self {
             dir: site.dir.clone(),
+            profile: site.profile,
             geos: geos.iter().map(|geo| (*geo).to_owned()).collect(),
             catalogue,
             state,
@@ -134,7 +148,7 @@ impl Rig {
     pub fn processors(&self, settings: &Settings) -> Result<Processors> {
         let config = self.dir.root().join("bench.toml");
         fs::write(&config, settings.to_text()?).context("write bench.toml")?;
-        Ok(Processors::new(&self.dir, Profile::Release, config))
+        Ok(Processors::new(&self.dir, self.profile, config))
     }
 
     /// All four, started; waits for none.
