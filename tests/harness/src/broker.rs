@@ -198,6 +198,28 @@ impl Broker {
         receiver
     }
 
+    /// Whether everything in the topics is decided: a commit is answered before its markers let readers see it.
+    pub async fn is_decided(&self, topics: &[&str]) -> anyhow::Result<bool> {
+        let topics: Vec<String> = topics.iter().map(|topic| (*topic).to_owned()).collect();
+        let broker = self.clone();
+        let asked = tokio::task::spawn_blocking(move || {
+            let written = broker.reader(Isolation::Uncommitted)?;
+            let visible = broker.reader(Isolation::Committed)?;
+            for topic in topics {
+                for partition in 0..partitions(&written, &topic)? {
+                    let end = |consumer: &BaseConsumer| {
+                        consumer.fetch_watermarks(&topic, partition, REQUEST)
+                    };
+                    if end(&written)?.1 != end(&visible)?.1 {
+                        return Ok(false);
+                    }
+                }
+            }
+            Ok(true)
+        });
+        asked.await?
+    }
+
     fn reader(&self, isolation: Isolation) -> anyhow::Result<BaseConsumer> {
         let level = match isolation {
             Isolation::Committed => "read_committed",
@@ -240,19 +262,21 @@ fn options() -> AdminOptions {
         .request_timeout(Some(REQUEST))
 }
 
+fn partitions(consumer: &BaseConsumer, topic: &str) -> anyhow::Result<i32> {
+    let metadata = consumer.fetch_metadata(Some(topic), REQUEST)?;
+    let topic = metadata.topics().first();
+    let count = topic.map_or(0, |topic| topic.partitions().len());
+    if count == 0 {
+        bail!("the topic does not exist");
+    }
+    Ok(count as i32)
+}
+
 /// Reads one topic from its beginning to its end as of now, by partition and offset; a transaction that is still open
 /// ends it too. The event that tells the end names a partition and no topic, hence one topic at a time.
 fn read_topic(consumer: &BaseConsumer, topic: &str) -> anyhow::Result<Vec<Received>> {
-    let metadata = consumer.fetch_metadata(Some(topic), REQUEST)?;
-    let partitions = metadata
-        .topics()
-        .first()
-        .map_or(0, |topic| topic.partitions().len());
-    if partitions == 0 {
-        bail!("the topic does not exist");
-    }
     let mut assignment = TopicPartitionList::new();
-    let mut open: HashSet<i32> = (0..partitions as i32).collect();
+    let mut open: HashSet<i32> = (0..partitions(consumer, topic)?).collect();
     for partition in &open {
         assignment.add_partition_offset(topic, *partition, Offset::Beginning)?;
     }

@@ -109,6 +109,25 @@ async fn a_committed_reader_sees_no_aborted_record_and_ends_behind_the_last_mark
 }
 
 #[tokio::test]
+async fn a_topic_is_decided_when_no_transaction_is_open_on_it() {
+    let broker = Stack::from_env().broker();
+    let topic = broker.unique_topic("harness", 2).await.unwrap();
+    let (name, producing) = (topic.clone(), broker.clone());
+    let producer = tokio::task::spawn_blocking(move || {
+        let producer = transactional(&producing);
+        send(&producer, &name, "open");
+        producer.flush(REQUEST).unwrap();
+        producer
+    });
+    let producer = producer.await.unwrap();
+    let is_decided = async || broker.is_decided(&[&topic]).await.unwrap();
+    assert!(!is_decided().await);
+    let commit = tokio::task::spawn_blocking(move || producer.commit_transaction(REQUEST));
+    commit.await.unwrap().unwrap();
+    wait_for("the markers", REQUEST, is_decided).await;
+}
+
+#[tokio::test]
 async fn a_database_is_fresh_and_its_own() {
     let stack = Stack::from_env();
     let (one, two) = (

@@ -294,6 +294,11 @@ impl World {
             self.is_settled(&ends).await
         })
         .await;
+        let published = [self.output.as_str(), self.dead_letters.as_str()];
+        wait_for("what is published to be visible", DEADLINE, async || {
+            self.broker.is_decided(&published).await.unwrap()
+        })
+        .await;
         self.check().await;
     }
 
