@@ -26,10 +26,7 @@ use crate::stack::{
     ports::Wanted,
     state::{Engine, State},
 };
-use crate::workspace::Profile;
-
-/// What runs in production.
-const SHIPPED: [&str; 5] = ["orders", "payments", "assignment", "notifier", "swiftctl"];
+use crate::workspace::{Profile, RELEASED};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about, disable_help_subcommand = true)]
@@ -44,7 +41,7 @@ enum Command {
     Demo(demo::Options),
     /// Measure what it costs and how fast it is
     Bench(bench::Options),
-    /// Build the processors and swiftctl for release
+    /// Build the processors, swiftctl and what benchmarks them for release
     Build,
     /// Learn what release builds go by: run the processors and write down which paths they take
     Learn,
@@ -136,7 +133,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Demo(options) => return demo::run(&options),
         Command::Bench(options) => return bench::run(&options),
         Command::Stack(command) => return stack_command(command),
-        Command::Build => workspace::build(&SHIPPED, Profile::Release)?,
+        Command::Build => workspace::build(&RELEASED, Profile::Release)?,
         Command::Learn => bench::learn()?,
         Command::Tidy => test::tidy()?,
         Command::Test { keep_stack, only } => test::run(only.as_deref(), keep_stack)?,

@@ -12,14 +12,13 @@ use anyhow::{Context, Result, ensure};
 
 use super::{Options, Part, measure};
 use crate::process;
-use crate::processors::PROCESSORS;
-use crate::workspace::{self, Profile};
+use crate::workspace::{self, Profile, RELEASED};
 
 pub fn learn() -> Result<()> {
     process::catch_interrupts();
     let tool = profdata()?;
-    eprintln!("learn: building processors that count");
-    workspace::build(&PROCESSORS, Profile::Learning)?;
+    eprintln!("learn: building programs that count");
+    workspace::build(&RELEASED, Profile::Learning)?;
     // Procedural macros have counted too while the build ran them.
     let counts = workspace::counts();
     if counts.exists() {

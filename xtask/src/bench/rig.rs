@@ -18,19 +18,10 @@ use crate::settings::Settings;
 use crate::stack::dir::StackDir;
 use crate::stack::state::{State, Versions};
 use crate::stack::{self};
-use crate::workspace::{self, Profile};
+use crate::workspace::{self, Profile, RELEASED};
 
 /// The geo of what needs only one; six partitions.
 pub const GEO: &str = "lisboa-baixa";
-const PACKAGES: [&str; 7] = [
-    "orders",
-    "payments",
-    "assignment",
-    "notifier",
-    "swiftctl",
-    "gateway",
-    "bench",
-];
 /// Seconds that stand for "never" where a benchmark's drivers neither answer nor move.
 const NEVER_S: f64 = 1e9;
 /// How long tables may take to hold what the topics say.
@@ -39,7 +30,7 @@ const STORED: Duration = Duration::from_secs(300);
 /// Builds what is measured, and what measures.
 pub fn build() -> Result<()> {
     eprintln!("bench: building for release");
-    workspace::build(&PACKAGES, Profile::Release)
+    workspace::build(&RELEASED, Profile::Release)
 }
 
 /// Compares the codec in a process of its own; needs no stack.
