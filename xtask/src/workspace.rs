@@ -55,7 +55,7 @@ impl Profile {
             Profile::Development => Vec::new(),
             Profile::Release => vec![
                 format!("-Cprofile-use={}", learned().display()),
-                // Functions changed since are compiled as if nothing were known of them.
+                // Functions changed since are compiled without it; not a warning for each.
                 "-Cllvm-args=-no-pgo-warn-mismatch".to_owned(),
             ],
             Profile::Learning => vec![format!("-Cprofile-generate={}", counts().display())],

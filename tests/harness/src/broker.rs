@@ -262,6 +262,7 @@ fn options() -> AdminOptions {
         .request_timeout(Some(REQUEST))
 }
 
+/// How many partitions the topic has.
 fn partitions(consumer: &BaseConsumer, topic: &str) -> anyhow::Result<i32> {
     let metadata = consumer.fetch_metadata(Some(topic), REQUEST)?;
     let topic = metadata.topics().first();

@@ -1,8 +1,8 @@
 //! Which paths the processors take, learned from short runs of the benchmarks.
 //!
 //! What is learned goes into the repository and is all that release builds go by: a build needs neither a stack nor LLVM's
-//! tools. To be learned anew when the processors have changed much; until then what has changed is compiled as if nothing were
-//! known of it. The same holds for what no benchmark runs, so each takes part that has processors do something of its own.
+//! tools. To be learned anew when the processors have changed much: what has changed since is compiled without help, some of it worse
+//! than without any profile. The same holds for what never ran here, so each part takes part that has processors do something of its own.
 
 use std::fs;
 use std::path::PathBuf;
